@@ -1,0 +1,287 @@
+"""Problem: measured data, physics and noise in one place; what every method is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from operators.blocks import Blocks
+from operators.linear import Diagonal, LinearOperator
+from operators.normalization import Normalization
+from operators.reduce import norm
+from operators.space import BlockSpace, Space
+from recon3d.acquisitions import acquisition_for
+from recon3d.errors import InputError, ModelError, ShapeError
+from recon3d.grid import Grid
+from recon3d.scan import Scan
+from recon3d.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseModel:
+    """Independent Gaussian noise of known standard deviation, or noise of which nothing is known.
+
+    Parameters
+    ----------
+    std : tensor that broadcasts to the data (per real channel), one number, or None where the noise is unknown;
+        unknown noise is weighted equally
+    """
+
+    std: Tensor | float | None = None
+
+    @classmethod
+    def from_scan(cls, scan: Scan, device: torch.device, dtype: torch.dtype) -> NoiseModel:
+        """Read ``{"std": s}``, ``{"weights": inverse variances}`` or ``{"photons": n}`` (unattenuated counts per
+        detector pixel of line integrals, variance exp(y)/n)."""
+        known = set(scan.noise) & {"std", "weights", "photons"}
+        if not known:
+            return cls()
+        if len(known) > 1:
+            raise InputError(f"The noise of a scan is stated once, got {sorted(known)}: keep one of them.")
+        if isinstance(scan.data, tuple):
+            if known != {"std"} or np.ndim(scan.noise["std"]):
+                raise InputError("Ragged data take one noise 'std' for all blocks: give a single number.")
+            return cls(float(cast(float, scan.noise["std"])))
+        if "std" in known:
+            std = np.asarray(scan.noise["std"], dtype=float)
+        elif "weights" in known:
+            weights = np.asarray(scan.noise["weights"], dtype=float)
+            if not (weights >= 0).all() or not (weights > 0).any():
+                raise InputError("Noise weights are inverse variances: expected numbers >= 0, some positive.")
+            std = 1.0 / np.sqrt(np.where(weights > 0, weights, np.nan))
+            std = np.where(np.isnan(std), np.inf, std)
+        else:
+            photons = np.asarray(scan.noise["photons"], dtype=float)
+            if not (photons > 0).all():
+                raise InputError(f"noise.photons must be positive counts, got a minimum of {photons.min()}.")
+            std = np.exp(np.asarray(scan.data, dtype=float) / 2) / np.sqrt(photons)
+        if not (std > 0).all():
+            raise InputError("The noise standard deviation must be positive everywhere.")
+        if std.ndim == 0:
+            return cls(float(std))
+        return cls(torch.from_numpy(std).to(device, dtype))
+
+    @property
+    def is_known(self) -> bool:
+        return self.std is not None
+
+    def whiten(self, A: LinearOperator, y: Any) -> tuple[LinearOperator, Any]:
+        """(W A, W y) with W = 1/std, after which the noise has standard deviation 1 (where it is known)."""
+        if self.std is None:
+            return A, y
+        if isinstance(self.std, float):
+            return (1.0 / self.std) * A, y * (1.0 / self.std)
+        if not isinstance(A.range, Space):
+            raise ShapeError("Ragged data take one noise standard deviation, got an array of them.")
+        W = Diagonal(1.0 / self.std, A.range)
+        return W @ A, W(y)
+
+
+@dataclass(frozen=True, eq=False)
+class Normalised:
+    """The problem as iterative methods and priors see it: white noise, |A| = 1, image in a stated range.
+
+    Parameters
+    ----------
+    A : whitened operator with norm 1
+    y : its data
+    noise_std : standard deviation of the noise in `y`, or None where it is unknown
+    normalization : from the units of the problem's image to this image
+    support : where the image may differ from zero, or None
+    """
+
+    A: LinearOperator
+    y: Any
+    noise_std: float | None
+    normalization: Normalization
+    support: Tensor | None = None
+
+    def physical(self, x: Tensor) -> Tensor:
+        """The image in the units of the problem."""
+        return self.normalization.invert(x)
+
+    def residual(self, x: Tensor) -> float:
+        """|A x - y| / |y|."""
+        return float(norm(self.A(x) - self.y)) / max(float(norm(self.y)), 1e-30)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Find the image x from y = A x + noise.
+
+    Parameters
+    ----------
+    y : data, a tensor or `Blocks`
+    A : operator from the image on `grid`, in `units`, to the data
+    noise : its noise model
+    grid : where the image lies
+    units : unit of the image inside the problem, e.g. "1/mm"
+    support : real tensor in [0, 1] on the grid, or None
+    calibration : physical constants known for the scan, e.g. {"water_per_mm": 0.02}
+    times_s : time of each frame, for a series
+    name : short title
+    """
+
+    y: Any
+    A: LinearOperator
+    noise: NoiseModel
+    grid: Grid
+    units: str = "1"
+    support: Tensor | None = None
+    calibration: Mapping[str, float] = field(default_factory=dict)
+    times_s: tuple[float, ...] | None = None
+    name: str = "problem"
+
+    def __post_init__(self) -> None:
+        self.A.range.check(self.y, "The data")
+        if not isinstance(self.A.domain, Space) or self.A.domain.shape[-3:] != tuple(self.grid.shape):
+            raise ShapeError(f"The operator takes {self.A.domain}, the grid has shape {self.grid.shape}: they must agree.")
+
+    @property
+    def domain(self) -> Space:
+        """The space of the image."""
+        return cast(Space, self.A.domain)
+
+    @property
+    def output(self) -> tuple[str, Normalization]:
+        """Unit in which the image leaves, and the map from the problem's unit to it.
+
+        CT leaves in HU where the attenuation of water is known, else in 1/mm.
+        """
+        water = self.calibration.get("water_per_mm")
+        if self.units == "1/mm" and water is not None:
+            return "HU", Normalization(scale=water / 1000.0, offset=water)
+        return self.units, Normalization()
+
+    def image_scale(self) -> float:
+        """A typical value of the image, from physics where it is known, else from the data.
+
+        CT: attenuation of water. Otherwise the constant image whose data have the energy of y, |y| / |A 1|, which
+        follows the data's unit and depends neither on voxel size nor, to first order, on the number of measurements.
+        """
+        water = self.calibration.get("water_per_mm")
+        if self.units == "1/mm" and water is not None:
+            return water
+        ones = torch.ones(self.domain.shape, dtype=self.domain.dtype, device=self.A.device)
+        reference = float(norm(self.A(ones)))
+        energy = float(norm(self.y))
+        if reference == 0.0 or energy == 0.0 or not math.isfinite(energy):
+            raise InputError(f"The data of '{self.name}' are zero everywhere, so there is nothing to reconstruct.")
+        return energy / reference
+
+    def normalization_from(self, normalization: Normalization, units: str) -> Normalization:
+        """A model's range, stated in `units` (the card's), as a range of this problem's image."""
+        own_units, output = self.output
+        if units == own_units:
+            return Normalization(
+                scale=normalization.scale * output.scale, offset=output.invert(normalization.offset)
+            )
+        if units == "1":  # a relative range: one is the typical value of the image
+            scale = self.image_scale()
+            return Normalization(scale=normalization.scale * scale, offset=normalization.offset * scale)
+        raise ModelError(
+            f"The model works in {units}, this scan is reconstructed in {own_units}: "
+            "give scan.water_per_mm or scan.energy_kev so that Hounsfield units are known, or choose another model."
+        )
+
+    def normalised(self, normalization: Normalization | None = None, seed: int = 0) -> Normalised:
+        """White noise, unit operator norm and the image in the given range: what iterative methods work on.
+
+        Without a `normalization` the image is divided by `image_scale()`.
+        """
+        normalization = normalization or Normalization(scale=self.image_scale())
+        y = self.y
+        if normalization.offset:
+            offset = torch.full(self.domain.shape, normalization.offset, dtype=self.domain.dtype, device=self.A.device)
+            y = y - self.A(offset)
+        A, y = self.noise.whiten(self.A, y)
+        strength = A.norm(seed)
+        if strength == 0.0:
+            raise InputError(f"No measurement of '{self.name}' meets the image grid: check the geometry and the grid.")
+        scale = 1.0 / (normalization.scale * strength)
+        noise_std = scale if self.noise.is_known else None
+        return Normalised((1.0 / strength) * A, y * scale, noise_std, normalization, self.support)
+
+    def volume(self, x: Tensor, **tags: Any) -> Volume:
+        """The image as a Volume, in the unit in which it leaves."""
+        units, output = self.output
+        data = output.apply(x).detach().cpu().numpy()
+        return Volume(data, self.grid, units=units, times_s=self.times_s, tags={"name": self.name, **tags})
+
+    def image(self, volume: Volume) -> Tensor:
+        """The inverse of `volume`: a Volume on this grid as an image of the problem."""
+        units, output = self.output
+        if volume.data.shape[-3:] != tuple(self.grid.shape):
+            raise ShapeError(f"Expected a volume of shape {self.grid.shape}, got {volume.data.shape}.")
+        if volume.units not in (units, self.units):
+            raise InputError(f"Expected a volume in {units}, got {volume.units}.")
+        data = torch.as_tensor(np.ascontiguousarray(volume.data)).to(self.A.device, self.domain.dtype)
+        return output.invert(data) if volume.units == units else data
+
+
+def problem_for(scan: Scan, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Problem:
+    """The inverse problem of a scan: the only place where physics meets data.
+
+    Parameters
+    ----------
+    scan : what was measured
+    device : where to compute
+    dtype : torch.float32 or torch.float64, the working precision
+
+    Raises
+    ------
+    InputError
+        If the kind of scan is unknown or its data do not fit its acquisition.
+    """
+    device = torch.device(device)
+    A = acquisition_for(scan.kind)(scan, device, dtype)
+    blocks = tuple(_tensor(block, device, dtype) for block in scan.blocks)
+    y = Blocks(blocks) if isinstance(scan.data, tuple) else blocks[0]
+    _check_shapes(scan, A)
+    times = scan.acquisition.get("times_s")
+    return Problem(
+        y=y,
+        A=A,
+        noise=NoiseModel.from_scan(scan, device, dtype),
+        grid=scan.grid,
+        units=scan.units,
+        calibration=dict(scan.calibration),
+        times_s=tuple(float(t) for t in np.asarray(times)) if times is not None else None,
+        name=scan.name,
+    )
+
+
+def _check_shapes(scan: Scan, A: LinearOperator) -> None:
+    spaces = A.range.spaces if isinstance(A.range, BlockSpace) else (A.range,)
+    came = tuple(block.shape for block in scan.blocks)
+    wanted = tuple(space.shape for space in spaces)
+    if came != wanted:
+        raise InputError(
+            f"The acquisition of '{scan.name}' describes data {_describe(wanted, scan.axes)}, the file holds "
+            f"{_describe(came, scan.axes)}: check the number of views or lines, the axis order and the detector size."
+        )
+
+
+def _describe(shapes: tuple[tuple[int, ...], ...], axes: tuple[str, ...]) -> str:
+    if len(shapes) == 1:
+        return "(" + ", ".join(f"{a} {n}" for a, n in zip(axes, shapes[0], strict=True)) + ")"
+    return f"in {len(shapes)} blocks of " + ", ".join(map(str, shapes[:3])) + (" ..." if len(shapes) > 3 else "")
+
+
+def _tensor(array: NDArray[Any], device: torch.device, dtype: torch.dtype) -> Tensor:
+    precise = dtype == torch.float64
+    if np.iscomplexobj(array):
+        wanted = torch.complex128 if precise else torch.complex64
+    else:
+        wanted = torch.float64 if precise else torch.float32
+    array = np.ascontiguousarray(array)
+    if not array.flags.writeable or array.dtype.byteorder not in ("=", "|"):
+        array = array.astype(array.dtype.newbyteorder("="))
+    return torch.from_numpy(array).to(device, wanted)
