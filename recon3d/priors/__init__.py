@@ -1,0 +1,48 @@
+"""Priors: denoisers with cards, noise coordinates, networks and shipped weights; nothing heavy is imported before use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from operators.normalization import Normalization
+    from recon3d.priors.cards import Card, fit, read_card, verify
+    from recon3d.priors.denoiser import Denoiser
+    from recon3d.priors.model import Entry, Model, find_model, list_models, load_model, save_model
+
+_HOMES = {
+    "Normalization": "operators.normalization",
+    "Card": "recon3d.priors.cards",
+    "fit": "recon3d.priors.cards",
+    "read_card": "recon3d.priors.cards",
+    "verify": "recon3d.priors.cards",
+    "Denoiser": "recon3d.priors.denoiser",
+    "Entry": "recon3d.priors.model",
+    "Model": "recon3d.priors.model",
+    "find_model": "recon3d.priors.model",
+    "list_models": "recon3d.priors.model",
+    "load_model": "recon3d.priors.model",
+    "save_model": "recon3d.priors.model",
+}
+
+__all__ = [
+    "Card",
+    "Denoiser",
+    "Entry",
+    "Model",
+    "Normalization",
+    "find_model",
+    "fit",
+    "list_models",
+    "load_model",
+    "read_card",
+    "save_model",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,174 @@
+"""Model cards: what a prior was trained on, and whether a scan is like that; reads file headers without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from operators.normalization import Normalization
+from recon3d.errors import ModelError
+
+METADATA_KEY = "recon3d.card"
+LARGEST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
+
+
+class Card(BaseModel):
+    """The card of a model, kept as JSON in the metadata of its safetensors file.
+
+    `scale` and `offset` (units of the images, `units`) map to the normalised range, in which `sigma_min`, `sigma_max`,
+    `sigma_data` and `mean` are given. `voxel_mm` is the (smallest, largest) pixel side of the training images.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    summary: str = ""
+    modality: str
+    units: str
+    scale: float = Field(gt=0)
+    offset: float = 0.0
+    range: tuple[float, float] = (0.0, 1.0)
+    sigma_min: float = Field(gt=0)
+    sigma_max: float = Field(gt=0)
+    sigma_data: float = Field(gt=0)
+    mean: float = 0.0
+    voxel_mm: tuple[float, float]
+    orientation: Literal["axial", "coronal", "sagittal", "any"] = "any"
+    smallest_side: int = Field(default=16, ge=1)
+    complex_image: bool = False
+    architecture: dict[str, Any]
+    training: dict[str, Any] = Field(default_factory=dict)
+    licence: str
+    sha256: str = ""
+
+    @property
+    def normalization(self) -> Normalization:
+        return Normalization(scale=self.scale, offset=self.offset)
+
+
+def fit(
+    card: Card,
+    *,
+    modality: str | None = None,
+    voxel_mm: Sequence[float] | None = None,
+    shape: Sequence[int] | None = None,
+    orientation: str | None = None,
+) -> list[str]:
+    """Every way in which a scan is unlike the card, one sentence each; an empty list when it fits.
+
+    Parameters
+    ----------
+    voxel_mm : (z, y, x) or (y, x); the last two are the sides of the pixels that the prior sees.
+    shape : (z, y, x) or (y, x); the last two are the sides of the slices that the prior sees.
+    orientation : "axial", "coronal" or "sagittal": the plane of these slices.
+    """
+    misfits = []
+    if modality is not None and modality.lower() != card.modality.lower():
+        misfits.append(f"the prior {card.name} was trained on {card.modality}, the scan is {modality}")
+    if voxel_mm is not None:
+        low, high = card.voxel_mm
+        sides = [float(side) for side in voxel_mm[-2:]]
+        if min(sides) < 0.95 * low or max(sides) > 1.05 * high:  # 5 %: rounding of sizes in file headers
+            misfits.append(
+                f"the prior {card.name} was trained on pixels of {low:g} to {high:g} mm, "
+                f"the scan has {sides[0]:.3g} x {sides[1]:.3g} mm"
+            )
+    if shape is not None and min(shape[-2:]) < card.smallest_side:
+        misfits.append(
+            f"the prior {card.name} needs slices of at least {card.smallest_side} pixels a side, "
+            f"the scan has {shape[-2]} x {shape[-1]}"
+        )
+    if orientation is not None and card.orientation != "any" and orientation != card.orientation:
+        misfits.append(f"the prior {card.name} was trained on {card.orientation} slices, these are {orientation}")
+    return misfits
+
+
+def read_card(path: str | Path) -> Card:
+    """The card of a safetensors file, from its header alone.
+
+    Raises
+    ------
+    ModelError
+        When the file is missing, cut short, no safetensors file, or carries no readable card.
+    """
+    header, _ = read_header(path)
+    text = header.get("__metadata__", {}).get(METADATA_KEY)
+    if text is None:
+        raise ModelError(f"{path} carries no recon3d card; write models with recon3d.priors.save_model.")
+    try:
+        return Card.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"The card in {path} is not readable: {where}: {first['msg']}; get the file again.") from error
+
+
+def read_header(path: str | Path) -> tuple[dict[str, Any], int]:
+    """Header of a safetensors file and the byte at which its tensors start; checks that the file is whole."""
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"Expected a model file at {path}, found none; `recon3d models` lists the names known.")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else LARGEST_HEADER + 1
+        if length > LARGEST_HEADER:
+            raise ModelError(f"{path} is not a safetensors file; recon3d reads no other kind of weights.")
+        text = file.read(length)
+    try:
+        header = json.loads(text)
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        reason = "cut short" if len(text) < length else "not a safetensors file"
+        raise ModelError(f"{path} is {reason}; get the file again.") from error
+    expected = 8 + length + max(ends, default=0)
+    if size != expected:
+        raise ModelError(f"Expected {path} to have {expected} bytes, it has {size}: it is cut short or damaged.")
+    return header, 8 + length
+
+
+def file_hash(path: str | Path) -> str:
+    """`tensor_hash` of the tensors in a safetensors file, read without torch."""
+    header, start = read_header(path)
+    entries = {}
+    with Path(path).open("rb") as file:
+        for name, entry in header.items():
+            if name != "__metadata__":
+                begin, end = entry["data_offsets"]
+                file.seek(start + begin)
+                entries[name] = (entry["dtype"], tuple(entry["shape"]), file.read(end - begin))
+    return tensor_hash(entries)
+
+
+def tensor_hash(tensors: Mapping[str, tuple[str, tuple[int, ...], bytes]]) -> str:
+    """SHA-256 over names, safetensors dtype names, shapes and bytes, in order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        dtype, shape, data = tensors[name]
+        digest.update(f"{name} {dtype} {list(shape)}\n".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def verify(path: str | Path) -> Card:
+    """The card, after comparing the SHA-256 of the tensors with the one it states.
+
+    Raises
+    ------
+    ModelError
+        When they differ, or as `read_card`.
+    """
+    card = read_card(path)
+    found = file_hash(path)
+    if found != card.sha256:
+        raise ModelError(
+            f"The tensors in {path} have SHA-256 {found[:12]}..., its card says {card.sha256[:12] or 'nothing'}...: "
+            "the file was changed or damaged; get it again."
+        )
+    return card
