@@ -1,0 +1,258 @@
+"""Configuration: what a run is told, as validated values; YAML recipes plus dotted overrides."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from recon3d.errors import ConfigError
+from recon3d.faults import describe_faults
+
+
+class Section(BaseModel):
+    """A part of a configuration; unknown keys are faults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MethodConfig(BaseModel):
+    """Which method, and its settings (checked by the method itself)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field("auto", description="a name that `recon3d methods` lists")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class GridConfig(Section):
+    """The output grid, where it is not the one the scan asks for."""
+
+    voxel_mm: float | tuple[float, float, float] | None = Field(None, description="voxel edge, one number or (z, y, x)")
+    shape: tuple[int, int, int] | None = Field(None, description="voxels (z, y, x) over the same extent")
+    like: Path | None = Field(None, description="a volume file whose grid is taken")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> GridConfig:
+        if sum(value is not None for value in (self.voxel_mm, self.shape, self.like)) > 1:
+            raise ValueError("the grid is stated by one of voxel_mm, shape and like")
+        return self
+
+
+class ViewsConfig(Section):
+    """Which part of the measured views is used, for tests of sparse and limited angles."""
+
+    every: int = Field(1, ge=1, description="keep every n-th view")
+    start_deg: float | None = Field(None, description="first angle that is kept, relative to the first view")
+    arc_deg: float | None = Field(None, gt=0, description="angular range that is kept")
+
+
+class ScanConfig(Section):
+    """What is known of the scan beyond its file."""
+
+    water_per_mm: float | None = Field(None, gt=0, description="attenuation of water; makes the output HU")
+    energy_kev: float | None = Field(None, gt=0, description="effective energy, from which water's attenuation follows")
+    photons: float | None = Field(None, gt=0, description="unattenuated photons per detector pixel")
+    noise_std: float | None = Field(None, gt=0, description="standard deviation of the noise in the data")
+    views: ViewsConfig = ViewsConfig()
+
+    @model_validator(mode="after")
+    def _one_calibration(self) -> ScanConfig:
+        if self.water_per_mm is not None and self.energy_kev is not None:
+            raise ValueError("water is stated once, by water_per_mm or by energy_kev")
+        if self.photons is not None and self.noise_std is not None:
+            raise ValueError("the noise is stated once, by photons or by noise_std")
+        return self
+
+
+class RunConfig(Section):
+    """Where and how a run works."""
+
+    seed: int = Field(0, ge=0)
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int | None = Field(None, ge=1, description="CPU threads; the cores allotted to the process by default")
+    max_memory: str | None = Field(None, description="limit such as 4G; the free memory by default")
+    micro_batch: int = Field(8, ge=1, description="slices a network sees at once")
+    checkpoint_minutes: float = Field(2.0, ge=0, description="minutes between checkpoints; 0 writes one each iteration")
+
+    @field_validator("max_memory", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int | float) else value
+
+    @field_validator("max_memory")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_bytes(value)
+        return value
+
+
+class ReconstructConfig(Section):
+    """A reconstruction: `recon3d reconstruct INPUT OUTPUT --config ...`."""
+
+    task: Literal["reconstruct"] = "reconstruct"
+    description: str = ""
+    source: str | dict[str, Any] | None = Field(None, description="how to read an array file: a name or a mapping")
+    scan: ScanConfig = ScanConfig()
+    grid: GridConfig = GridConfig()
+    method: MethodConfig
+    models: dict[str, str] = Field(default_factory=dict, description="role -> shipped model name or file")
+    force_prior: bool = Field(False, description="go on although a model does not fit the scan")
+    run: RunConfig = RunConfig()
+
+
+class GeometryConfig(Section):
+    """A circular CT acquisition."""
+
+    views: int = Field(180, ge=1, description="number of views")
+    arc_deg: float | None = Field(None, gt=0, le=360, description="angular range; 180 for parallel, 360 for fan beam")
+    start_deg: float = 0.0
+    source_to_axis_mm: float | None = Field(None, gt=0, description="fan beam only")
+    source_to_detector_mm: float | None = Field(None, gt=0, description="fan beam only")
+    columns: int | None = Field(None, ge=1, description="detector pixels per row; enough to see the whole grid by default")
+    column_mm: float | None = Field(None, gt=0, description="detector pixel width; as fine as the voxels by default")
+
+
+class NoiseConfig(Section):
+    """Noise that is added to simulated data."""
+
+    photons: float | None = Field(None, gt=0, description="unattenuated photons per detector pixel; none: no noise")
+
+
+class SimulateConfig(Section):
+    """A simulated acquisition: `recon3d simulate VOLUME SCAN --config ...`."""
+
+    task: Literal["simulate"] = "simulate"
+    description: str = ""
+    beam: Literal["parallel", "fan"] = "parallel"
+    geometry: GeometryConfig = GeometryConfig()
+    noise: NoiseConfig = NoiseConfig()
+    finer: int = Field(2, ge=1, description="how much finer than the volume the truth is projected (1: inverse crime)")
+    water_per_mm: float = Field(0.0193, gt=0, description="attenuation of water, 70 keV by default")
+    units: str | None = Field(None, description="unit of the volume where its file does not say: HU or 1/mm")
+    run: RunConfig = RunConfig()
+
+
+Config = ReconstructConfig | SimulateConfig
+C = TypeVar("C", ReconstructConfig, SimulateConfig)
+
+
+def parse_bytes(text: str) -> int:
+    """``"4G"`` -> 4 * 2**30; units K, M, G and T, or plain bytes."""
+    units = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+    plain = text.strip().upper().removesuffix("B").removesuffix("I")
+    factor = units.get(plain[-1:], 1)
+    try:
+        value = float(plain[:-1] if plain[-1:] in units else plain) * factor
+    except ValueError:
+        raise ValueError(f"a memory size looks like 4G or 500M, got '{text}'") from None
+    if not value > 0:
+        raise ValueError(f"a memory size is positive, got '{text}'")
+    return int(value)
+
+
+def config_folder() -> Path:
+    """Where the recipes lie: beside the packages in a checkout, else where the installation put them."""
+    checkout = Path(__file__).resolve().parent.parent / "configs"
+    return checkout if checkout.is_dir() else Path(sys.prefix) / "share" / "recon3d" / "configs"
+
+
+def recipes() -> dict[str, Path]:
+    """All recipes by name."""
+    return {path.stem: path for path in sorted(config_folder().glob("*.yaml"))}
+
+
+def read_recipe(config: str | Path) -> tuple[str, dict[str, Any]]:
+    """The YAML of a recipe name or a path, with the name by which messages call it."""
+    path = Path(config)
+    if path.suffix not in (".yaml", ".yml"):
+        known = recipes()
+        if str(config) not in known:
+            near = difflib.get_close_matches(str(config), known, n=1)
+            hint = f" (did you mean '{near[0]}'?)" if near else ""
+            raise ConfigError(f"Unknown recipe '{config}'{hint}: `recon3d configs` lists them, or give a .yaml file.")
+        path = known[str(config)]
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"Configuration {path} does not exist: give a .yaml file or a name from `recon3d configs`.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"Configuration {path} is not readable YAML: {reason}.") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"Configuration {path} must hold 'key: value' lines, got {type(content).__name__}.")
+    return path.name, content
+
+
+def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The content with dotted ``key=value`` overrides; values are YAML, so ``0.1``, ``[1, 2]`` and ``null`` work."""
+    result: dict[str, Any] = _copy(content)
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"An override looks like key.name=value, got '{text}'.")
+        here = result
+        *parents, last = key.strip().split(".")
+        for part in parents:
+            inner = here.get(part)
+            if not isinstance(inner, dict):
+                inner = here[part] = {} if inner is None or part not in here else {"name": inner}
+            here = inner
+        try:
+            here[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"The value of override '{text}' is not readable: {' '.join(str(error).split())}.") from error
+    return result
+
+
+def load_config(kind: type[C], config: str | Path | None, overrides: Sequence[str] = ()) -> C:
+    """A validated configuration from a recipe and overrides; every fault is told at once.
+
+    Raises
+    ------
+    ConfigError
+        With one clause per fault and the nearest valid name.
+    """
+    name, content = read_recipe(config) if config is not None else ("command line", {})
+    return validate(kind, apply_overrides(content, overrides), name)
+
+
+def validate(kind: type[C], content: Mapping[str, Any], name: str) -> C:
+    """A configuration of that kind from plain values, its method's settings included in the check."""
+    task = content.get("task", "reconstruct")
+    wanted = kind.model_fields["task"].default
+    if task != wanted:
+        raise ConfigError(f"{name} is a recipe for `recon3d {task}`, not for `recon3d {wanted}`.")
+    content = dict(content)
+    if isinstance(content.get("method"), str):
+        content["method"] = {"name": content["method"]}
+    faults = []
+    result = None
+    try:
+        result = kind(**content)
+    except ValidationError as error:
+        faults.append(describe_faults(error, kind, f"{name}: {{}}"))
+    method = content.get("method")
+    if kind is ReconstructConfig and isinstance(method, dict) and isinstance(method.get("name", "auto"), str):
+        from recon3d.methods import make_method
+
+        try:
+            make_method(method.get("name", "auto"), {k: v for k, v in method.items() if k != "name"})
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults or result is None:
+        raise ConfigError(" ".join(faults))
+    return result
+
+
+def _copy(content: Any) -> Any:
+    return {k: _copy(v) for k, v in content.items()} if isinstance(content, Mapping) else content

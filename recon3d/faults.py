@@ -1,0 +1,54 @@
+"""Faults: every wrong key and value of a configuration in one message, with the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+
+def describe_faults(error: ValidationError, model: type[BaseModel], where: str = "{}") -> str:
+    """One clause per fault of a validation error.
+
+    Parameters
+    ----------
+    error : what pydantic found
+    model : the class that was validated; its fields give the suggestions
+    where : how a dotted path is shown, e.g. ``"recipe.yaml: {}"``
+    """
+    return "; ".join(_describe(fault, model, where) for fault in error.errors()) + "."
+
+
+def _describe(fault: Any, model: type[BaseModel], where: str) -> str:
+    path = [part for part in fault["loc"] if isinstance(part, str | int)]
+    shown = where.format(".".join(map(str, path)) or "configuration")
+    if fault["type"] == "extra_forbidden":
+        names = _field_names(model, path[:-1])
+        near = difflib.get_close_matches(str(path[-1]), names, n=1)
+        if near:
+            return f"{shown} is not a setting (did you mean '{'.'.join([*map(str, path[:-1]), near[0]])}'?)"
+        return f"{shown} is not a setting; expected one of {', '.join(names)}"
+    if fault["type"] == "missing":
+        return f"{shown} is missing"
+    message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return f"{shown}: {message}, got {fault['input']!r}"
+
+
+def _field_names(model: type[BaseModel], path: list[str | int]) -> list[str]:
+    """Names of the fields of the model that `path` leads to."""
+    here: Any = model
+    for part in path:
+        field = here.model_fields.get(part) if isinstance(here, type) and issubclass(here, BaseModel) else None
+        here = _model_in(field.annotation) if field is not None else None
+        if here is None:
+            return []
+    return list(here.model_fields)
+
+
+def _model_in(annotation: Any) -> Any:
+    """The model class inside an annotation such as ``Grid | None``, or None."""
+    candidates = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+    return models[0] if models else None

@@ -1,0 +1,86 @@
+"""Methods by name: the built-in ones and those that plug-ins bring (entry point group ``recon3d.methods``)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, cast
+
+from recon3d.errors import ConfigError
+
+if TYPE_CHECKING:
+    from recon3d.methods.base import Method, Models, Reconstruction
+    from recon3d.problem import Problem
+    from recon3d.run import Run
+
+_BUILT_IN = {
+    "fbp": "recon3d.methods.fbp:FBP",
+    "sirt": "recon3d.methods.sirt:SIRT",
+    "cgls": "recon3d.methods.cgls:CGLS",
+    "tv": "recon3d.methods.tv:TV",
+    "dds": "recon3d.methods.dds:DDS",
+}
+_REGISTERED: dict[str, type[Method]] = {}
+
+
+def register(method: type[Method]) -> None:
+    """Make a method known in this process (plug-ins use the entry point instead)."""
+    _REGISTERED[method.name] = method
+
+
+def method_names() -> list[str]:
+    """Names of all methods that can be asked for."""
+    return sorted({*_BUILT_IN, *_REGISTERED, *(point.name for point in entry_points(group="recon3d.methods"))})
+
+
+def method_class(name: str) -> type[Method]:
+    """The method of that name."""
+    if name in _REGISTERED:
+        return _REGISTERED[name]
+    if name in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        return cast("type[Method]", getattr(import_module(module), attribute))
+    for point in entry_points(group="recon3d.methods"):
+        if point.name == name:
+            return cast("type[Method]", point.load())
+    near = difflib.get_close_matches(name, method_names(), n=1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    raise ConfigError(f"Unknown method '{name}'{hint}: expected one of {', '.join(method_names())}.")
+
+
+def make_method(name: str, settings: Mapping[str, Any]) -> Method:
+    """A method with its settings; every fault in them is named at once."""
+    from pydantic import ValidationError
+
+    from recon3d.faults import describe_faults
+
+    cls = method_class(name)
+    try:
+        return cls(**settings)
+    except ValidationError as error:
+        raise ConfigError(describe_faults(error, cls, f"method.{{}} of '{name}'")) from error
+
+
+def reconstruct(
+    problem: Problem,
+    method: str | Method,
+    *,
+    models: Models | None = None,
+    run: Run | None = None,
+    **settings: Any,
+) -> Reconstruction:
+    """Solve a problem by a named method: the same numbers as the command line gives.
+
+    Parameters
+    ----------
+    problem : from `recon3d.problem_for`
+    method : a name of `method_names()` with `settings`, or a ready `Method`
+    models : models by role; a role that is left out takes the shipped model that fits
+    run : progress and seed; silent with seed 0 by default
+    """
+    from recon3d.run import SilentRun
+
+    chosen = make_method(method, settings) if isinstance(method, str) else method
+    return chosen.reconstruct(problem, models or {}, run or SilentRun())

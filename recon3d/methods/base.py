@@ -1,0 +1,75 @@
+"""Method and Reconstruction: what every reconstruction method is and what it returns."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from recon3d.problem import Problem
+from recon3d.run import Run
+from recon3d.volume import Volume
+
+Models = Mapping[str, Any]
+"""Models by role, e.g. {"prior": denoiser}."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What a method found.
+
+    Parameters
+    ----------
+    volume : the image, in the unit in which it leaves
+    uncertainty : standard deviation per voxel, or None
+    facts : numbers about the result, e.g. {"residual": 0.02}
+    """
+
+    volume: Volume
+    uncertainty: Volume | None = None
+    facts: Mapping[str, float | str] = field(default_factory=dict)
+
+
+class Method(BaseModel):
+    """A reconstruction method: validated settings and one function.
+
+    Attributes
+    ----------
+    name : how configurations and the command line call it
+    summary : one line for `recon3d methods`
+    roles : the models it needs, role -> what it is for
+    separable : whether slabs of slices are problems of their own wherever the operator allows it
+    volumes : how many image volumes it holds at its peak, for the memory plan
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    roles: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def separable(self) -> bool:
+        return False
+
+    @property
+    def volumes(self) -> float:
+        return 4.0
+
+    @abstractmethod
+    def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
+        """Solve the problem. Never touches files, progress bars or the command line: `run` does."""
+
+
+def finish(problem: Problem, image: Tensor, uncertainty: Tensor | None = None, **facts: float | str) -> Reconstruction:
+    """The reconstruction of an image in the problem's units; `uncertainty` is a standard deviation in the same."""
+    volume = problem.volume(image)
+    spread = None
+    if uncertainty is not None:
+        units, output = problem.output
+        spread = Volume((uncertainty / output.scale).cpu().numpy(), problem.grid, units=units, times_s=problem.times_s)
+    return Reconstruction(volume, spread, facts)
