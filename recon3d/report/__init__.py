@@ -1,0 +1,1 @@
+"""What a person looks at: pictures and case reports; every module is imported by name."""
