@@ -1,0 +1,124 @@
+"""CaseRun: the Run of one case, with progress, checkpoints, exact resume and signals."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from recon3d.errors import InputError, Interrupted
+from recon3d.run import State
+from recon3d.runtime.checkpoint import Checkpoint, on_device, read_checkpoint, write_checkpoint
+from recon3d.runtime.progress import ProgressReport
+
+
+class CaseRun:
+    """What a method talks to while one case is reconstructed. Use as a context manager: signals are caught inside.
+
+    Parameters
+    ----------
+    seed, micro_batch : see `recon3d.run.Run`
+    progress : where progress is shown, or None for silence
+    checkpoint : file for the state of an interrupted run, or None
+    key : identifies input and configuration; a checkpoint with another key is refused
+    seconds_between_checkpoints : 0 writes one after each iteration
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        micro_batch: int = 8,
+        progress: ProgressReport | None = None,
+        checkpoint: Path | None = None,
+        key: str = "",
+        seconds_between_checkpoints: float = 120.0,
+        device: str = "cpu",
+    ) -> None:
+        self.seed = seed
+        self.micro_batch = micro_batch
+        self.trace: list[dict[str, Any]] = []
+        self.notes: list[str] = []
+        self.resumed_at: int | None = None
+        self._progress = progress
+        self._path = checkpoint
+        self._key = key
+        self._pause = seconds_between_checkpoints
+        self._device = device
+        self._stage = ""
+        self._stages: set[str] = set()
+        self._total = 0
+        self._signal: int | None = None
+        self._handlers: dict[int, Any] = {}
+        self._last_checkpoint = time.monotonic()
+        self._saved = read_checkpoint(checkpoint, key) if checkpoint is not None and checkpoint.exists() else None
+
+    def __enter__(self) -> CaseRun:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if self._progress is not None:
+            self._progress.close()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None or not self._stage_is_running:
+            raise KeyboardInterrupt
+        self._signal = number
+        self.note("Stopping after this iteration; once more stops at once.")
+
+    @property
+    def _stage_is_running(self) -> bool:
+        return self._total > 0
+
+    def begin(self, total: int, state: dict[str, object], stage: str = "") -> tuple[int, dict[str, object]]:
+        """Announce a stage; continues a saved one where it stopped, and skips what was finished before it."""
+        if stage in self._stages:
+            raise InputError(f"A method named two of its stages '{stage}': stages of a run need different names.")
+        self._stages.add(stage)
+        self._stage, self._total = stage, total
+        first = 0
+        if self._saved is not None and self._saved.stage == stage:
+            missing = set(state) - set(self._saved.state)
+            if missing:
+                raise InputError(f"Checkpoint {self._path} lacks {sorted(missing)}: delete it to start from the beginning.")
+            first, state = self._saved.index, on_device(self._saved.state, self._device)
+            self.resumed_at, self._saved = first, None
+            self.note(f"Resuming at iteration {first + 1} of {total}.")
+        self._last_checkpoint = time.monotonic()
+        if self._progress is not None:
+            self._progress.begin(total, first, stage)
+        return first, state
+
+    def step(self, index: int, state: State, metrics: Mapping[str, float]) -> bool:
+        """Record an iteration; writes a checkpoint when it is time or a signal came, and leaves by `Interrupted` then."""
+        self.trace.append({"stage": self._stage, "iteration": index + 1, **metrics})
+        if self._progress is not None:
+            self._progress.advance(index + 1, metrics)
+        due = time.monotonic() - self._last_checkpoint >= self._pause
+        if state and self._path is not None and (due or self._signal is not None):
+            write_checkpoint(self._path, Checkpoint(self._key, self._stage, index + 1, dict(state)))
+            self._last_checkpoint = time.monotonic()
+        if self._signal is not None:
+            kept = state and self._path is not None
+            what = "the same command goes on from here" if kept else "this method keeps no state, so it begins anew next time"
+            raise Interrupted(f"Interrupted after iteration {index + 1} of {self._total}; {what}.")
+        return True
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+        if self._progress is not None:
+            self._progress.say(message)
+
+    def finish(self) -> None:
+        """The result is on disk: the checkpoint is not needed any more."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
