@@ -58,6 +58,7 @@ class UNet2d(nn.Module):
         2 quarters the pixels of the finest level, where a CPU spends most of its time.
     image_channels : 1 for real images, 2 for complex ones (real, imaginary).
     condition_channels : images handed in beside the noisy one.
+    detail : the input has the fine detail in units of sigma as further image channels (`recon3d.priors.edm.detail`).
 
     Sides must be multiples of `multiple`; `recon3d.priors.slices` pads.
     """
@@ -69,15 +70,18 @@ class UNet2d(nn.Module):
         patch: int = 2,
         image_channels: int = 1,
         condition_channels: int = 0,
+        detail: bool = False,
         embedding: int = 128,
     ) -> None:
         super().__init__()
         if len(channels) < 2 or min(channels) < 1 or blocks < 1 or patch < 1 or image_channels < 1:
             raise ValueError(f"channels {tuple(channels)}, blocks {blocks}, patch {patch} make no U-Net")
         self.patch = patch
+        self.detail = detail
         self.multiple = patch * 2 ** (len(channels) - 1)
         self.embedding = NoiseEmbedding(embedding)
-        self.stem = nn.Conv2d((image_channels + condition_channels) * patch**2, channels[0], 3, padding=1)
+        inputs = image_channels * (2 if detail else 1) + condition_channels
+        self.stem = nn.Conv2d(inputs * patch**2, channels[0], 3, padding=1)
         self.down_blocks = nn.ModuleList()
         self.up_blocks = nn.ModuleList()
         self.downs = nn.ModuleList()
