@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
-FloatArray = npt.NDArray[np.float32]
-Points = npt.NDArray[np.float64]
+# float32 on voxels; typed loosely since NumPy's stubs widen mixed expressions.
+FloatArray = npt.NDArray[np.floating]
+Points = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
