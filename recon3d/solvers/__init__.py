@@ -1,0 +1,1 @@
+"""Solvers as plain functions over operators: conjugate gradients, SIRT, total variation, ADMM, proximal maps."""

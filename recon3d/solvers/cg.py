@@ -1,0 +1,237 @@
+"""Conjugate gradients for Hermitian systems and for least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numba import njit, prange
+from torch import Tensor
+
+from operators.errors import ShapeError
+from operators.linear import LinearOperator
+from operators.reduce import inner, norm
+from operators.space import Element
+
+__all__ = ["CGResult", "Callback", "cgls", "conjugate_gradient"]
+
+Callback = Callable[[int, Tensor, Tensor], bool | None]
+"""`callback(step, x, relative_residual)` after each step; False stops. `x` is the live array: copy it to keep it."""
+
+
+@dataclass(frozen=True)
+class CGResult:
+    """What the solver found and why it stopped.
+
+    Parameters
+    ----------
+    x : the solution
+    steps : steps taken (of the slowest problem in a batch)
+    relative_residual : float64 tensor, one number per problem: the residual the stop looks at, over the right-hand side's
+    stopped_by : "rtol" (every problem), "breakdown" (any problem met <p, Kp> <= 0 or a value that is not a number),
+        "discrepancy" (`cgls`: the data are fitted well enough), "callback" or "max_steps"
+    """
+
+    x: Tensor
+    steps: int
+    relative_residual: Tensor
+    stopped_by: str
+
+
+@torch.no_grad()
+def conjugate_gradient(
+    K: Callable[[Tensor], Tensor],
+    b: Tensor,
+    x: Tensor | None = None,
+    *,
+    max_steps: int = 50,
+    rtol: float = 1e-6,
+    batch_ndim: int = 0,
+    residual: Tensor | None = None,
+    callback: Callback | None = None,
+) -> CGResult:
+    """Solve K x = b for a Hermitian positive semidefinite K.
+
+    Each index of the first `batch_ndim` axes is a problem of its own, with its own step sizes, and rests once it has
+    converged; its numbers do not depend on its neighbours. Holds x, r, p and K p; no input is overwritten.
+
+    Parameters
+    ----------
+    K : callable
+        Keeps shape and dtype; with `batch_ndim`, acts on each problem alone.
+    b : real or complex tensor
+    x : start, zero by default
+    max_steps, rtol
+        Stop after `max_steps`, or at ||b - K x|| <= rtol ||b||; with rtol = 0 nothing is read from an accelerator.
+    batch_ndim : int
+        How many leading axes count problems.
+    residual : tensor, optional
+        b - K x, where the caller has it already; saves one application of K.
+    callback
+        See `Callback`.
+
+    References
+    ----------
+    Hestenes and Stiefel, J. Res. Nat. Bur. Stand. 49 (1952) 409.
+    """
+    if x is not None and x.shape != b.shape:
+        raise ShapeError(f"The start needs the shape of the right-hand side {tuple(b.shape)}, got {tuple(x.shape)}.")
+    b_squared = norm(b, batch_ndim).square()
+    if residual is None:
+        residual = b if x is None else b - K(x)
+    r = residual.clone(memory_format=torch.contiguous_format)
+    x = torch.zeros_like(r) if x is None else x.clone(memory_format=torch.contiguous_format)
+    rr = norm(r, batch_ndim).square()
+    scale = torch.where(b_squared > 0, b_squared, rr)
+    p, broken, steps, stopped_by = r.clone(), torch.zeros_like(rr, dtype=torch.bool), 0, "max_steps"
+    active = rr > rtol**2 * scale
+    may_read = rtol > 0 or b.device.type == "cpu"  # reading a value makes an accelerator wait
+    while steps < max_steps and not (may_read and not bool(active.any())):
+        Kp = K(p)
+        curvature = inner(p, Kp, batch_ndim).real
+        broken = broken | active & ~(curvature > 0)
+        active = active & ~broken
+        alpha = torch.where(active, rr / curvature, 0.0)
+        previous, rr = rr, _descend(x, r, p, Kp, alpha)
+        active = active & (rr > rtol**2 * scale)
+        _turn(p, r, torch.where(active, rr / previous, 0.0), active)
+        steps += 1
+        if callback is not None and callback(steps, x, _ratio(rr, scale)) is False:
+            stopped_by = "callback"
+            break
+    if stopped_by != "callback" and not bool(active.any()):
+        stopped_by = "breakdown" if bool(broken.any()) else "rtol"
+    return CGResult(x, steps, _ratio(rr, scale), stopped_by)
+
+
+@torch.no_grad()
+def cgls(
+    A: LinearOperator,
+    y: Element,
+    x: Tensor | None = None,
+    *,
+    max_steps: int = 50,
+    rtol: float = 1e-6,
+    data_rtol: float = 0.0,
+    damping: float = 0.0,
+    callback: Callback | None = None,
+) -> CGResult:
+    """Minimise ||A x - y||^2 + damping ||x||^2 without forming A^H A; stopped early, it regularises by itself.
+
+    Parameters
+    ----------
+    A : operator with an exact adjoint
+    y : data, a tensor or Blocks
+    x : start, zero by default
+    max_steps, rtol
+        Stop after `max_steps`, or where the gradient A^H (y - A x) - damping x is at most `rtol` times that at x = 0;
+        `relative_residual` is this ratio.
+    data_rtol : float
+        Stop at ||A x - y|| <= data_rtol ||y||: the discrepancy principle with tau sigma sqrt(m) / ||y||.
+    damping : float
+        At least 0, in the units of A^H A.
+    callback
+        Gets step, x and the relative data residual ||A x - y|| / ||y||; False stops.
+    """
+    y_norm = norm(y)
+    r = y if x is None else y - A(x)
+    s: Tensor = A.H(r) if x is None else A.H(r) - damping * x
+    scale = (norm(s) if x is None else norm(A.H(y))).square()
+    x = torch.zeros_like(s) if x is None else x.clone()
+    ss = norm(s).square()
+    scale = torch.where(scale > 0, scale, ss)
+    p, steps, stopped_by = s.clone(), 0, "max_steps"
+    while True:
+        if float(ss) <= rtol**2 * float(scale):
+            stopped_by = "rtol"
+        elif data_rtol > 0 and float(norm(r)) <= data_rtol * float(y_norm):
+            stopped_by = "discrepancy"
+        if stopped_by != "max_steps" or steps == max_steps:
+            break
+        q: Element = A(p)
+        curvature = norm(q).square() + damping * norm(p).square()
+        if not float(curvature) > 0:
+            stopped_by = "breakdown"
+            break
+        alpha = float(ss / curvature)
+        x.add_(p, alpha=alpha)
+        r = r - q * alpha
+        s = A.H(r) if damping == 0 else A.H(r).sub(x, alpha=damping)
+        previous, ss = ss, norm(s).square()
+        p.mul_(float(ss / previous)).add_(s)
+        steps += 1
+        if callback is not None and callback(steps, x, norm(r) / y_norm) is False:
+            stopped_by = "callback"
+    return CGResult(x, steps, _ratio(ss, scale), stopped_by)
+
+
+def _ratio(squared: Tensor, scale: Tensor) -> Tensor:
+    """sqrt(squared / scale), 0 where there was nothing to solve."""
+    return torch.where(scale > 0, squared / scale, 0.0).sqrt()
+
+
+def _descend(x: Tensor, r: Tensor, p: Tensor, Kp: Tensor, alpha: Tensor) -> Tensor:
+    """x += alpha p and r -= alpha Kp in place, for problems with alpha other than 0; gives the new <r, r>."""
+    if _fused(x):
+        flat = [_per_problem(t, alpha) for t in (x, r, p, Kp)]
+        _descend_rows(*flat, alpha.numpy().reshape(-1))
+    else:
+        weight = _spread(alpha, x)
+        x.copy_(torch.where(weight != 0, x + weight * p, x))
+        r.copy_(torch.where(weight != 0, r - weight * Kp, r))
+    return norm(r, alpha.ndim).square()
+
+
+def _turn(p: Tensor, r: Tensor, beta: Tensor, active: Tensor) -> None:
+    """p = r + beta p in place, for active problems."""
+    if _fused(p):
+        _turn_rows(_per_problem(p, beta), _per_problem(r, beta), beta.numpy().reshape(-1), active.numpy().reshape(-1))
+    else:
+        p.copy_(torch.where(_spread(active, p), r + _spread(beta, p) * p, p))
+
+
+def _fused(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64, torch.complex64, torch.complex128)
+
+
+def _per_problem(t: Tensor, scalars: Tensor) -> np.ndarray:
+    """A real, writable view (problem, values)."""
+    t = t.resolve_conj().contiguous()
+    t = torch.view_as_real(t) if t.is_complex() else t
+    return t.reshape(scalars.numel(), -1).numpy()
+
+
+def _spread(scalars: Tensor, like: Tensor) -> Tensor:
+    """One number per problem, ready to multiply `like` in its own precision."""
+    dtype = scalars.dtype if scalars.dtype == torch.bool else like.real.dtype
+    return scalars.to(dtype).reshape(*scalars.shape, *[1] * (like.ndim - scalars.ndim))
+
+
+_CHUNK = 1 << 14  # values per parallel task
+
+
+@njit(parallel=True, cache=True)
+def _descend_rows(x: np.ndarray, r: np.ndarray, p: np.ndarray, Kp: np.ndarray, alpha: np.ndarray) -> None:
+    problems, values = x.shape
+    chunks = (values + _CHUNK - 1) // _CHUNK
+    for task in prange(problems * chunks):
+        k, start = task // chunks, (task % chunks) * _CHUNK
+        step = x.dtype.type(alpha[k])
+        if step != 0:
+            for i in range(start, min(start + _CHUNK, values)):
+                x[k, i] += step * p[k, i]
+                r[k, i] -= step * Kp[k, i]
+
+
+@njit(parallel=True, cache=True)
+def _turn_rows(p: np.ndarray, r: np.ndarray, beta: np.ndarray, active: np.ndarray) -> None:
+    problems, values = p.shape
+    chunks = (values + _CHUNK - 1) // _CHUNK
+    for task in prange(problems * chunks):
+        k, start = task // chunks, (task % chunks) * _CHUNK
+        weight = p.dtype.type(beta[k])
+        if active[k]:
+            for i in range(start, min(start + _CHUNK, values)):
+                p[k, i] = r[k, i] + weight * p[k, i]
