@@ -53,10 +53,11 @@ class TomographyGeometry:
         if self.kind not in ("parallel", "fan"):
             raise GeometryError(f"A geometry is of kind 'parallel' or 'fan', got {self.kind!r}.")
         if self.detector not in ("flat", "curved") or (self.kind == "parallel" and self.detector == "curved"):
-            raise GeometryError(f"A detector is 'flat', or 'curved' with a fan beam; got {self.detector!r} with {self.kind!r}.")
-        vectors = np.array(self.vectors, dtype=np.float64) + 0.0  # + 0.0 turns -0.0 into 0.0: equal values, equal hashes
+            raise GeometryError(f"A {self.kind} detector is 'flat', or 'curved' if fan; got {self.detector!r}.")
+        vectors = np.array(self.vectors, dtype=np.float64)
+        vectors += 0.0  # turns -0.0 into 0.0: equal values, equal hashes
         if vectors.ndim != 2 or vectors.shape[0] < 1 or vectors.shape[1] != 12:
-            raise GeometryError(f"A geometry needs an array (view, 12) with at least one view, got shape {vectors.shape}.")
+            raise GeometryError(f"A geometry needs vectors (view, 12) of at least one view, got shape {vectors.shape}.")
         if not np.isfinite(vectors).all():
             view = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
             raise GeometryError(f"The geometry of view {view} holds NaN or infinity; every number must be finite.")
@@ -76,7 +77,7 @@ class TomographyGeometry:
         if (np.linalg.norm(u, axis=1) == 0).any() or (v[:, 2] == 0).any():
             raise GeometryError("A detector needs a column step and a row step that are not zero.")
         if (size == 0).any():
-            raise GeometryError("Rays need a direction: a parallel direction is zero, or a source lies on the detector centre.")
+            raise GeometryError("Rays need a direction, but one is zero, or a source lies on its detector.")
         across = np.abs(u[:, 0] * towards[:, 1] - u[:, 1] * towards[:, 0])
         if (across < 1e-6 * size).any():
             view = int(np.argmin(across / size))
@@ -85,15 +86,19 @@ class TomographyGeometry:
         lengths = np.linalg.norm(u, axis=1) + np.linalg.norm(towards, axis=1) + np.abs(v[:, 2])
         if (out_of_slice > 1e-9 * lengths).any() or np.ptp(v[:, 2]) > 1e-9 * abs(v[0, 2]):
             raise GeometryError(
-                f"A {self.kind} geometry is a stack of slices: rays and columns stay in one slice (z), rows step along z alone "
-                "and by the same length in every view."
+                f"A {self.kind} geometry is a stack of slices: rays and columns stay in one slice (z), "
+                "rows step along z alone and by the same length in every view."
             )
         if np.ptp(self.detector_centre_mm[:, 2]) > 1e-6 * abs(v[0, 2]):
             raise GeometryError(f"A {self.kind} geometry is a stack of slices: the detector keeps its z in every view.")
         if self.detector == "curved" and (across < (1 - 1e-9) * size).any():
-            raise GeometryError("The column step of a curved detector is its tangent: at right angles to source - centre.")
+            raise GeometryError(
+                "The column step of a curved detector is a tangent, at right angles to the central ray."
+            )
         if self.detector == "curved" and (self.half_fan_rad >= math.pi / 2).any():
-            raise GeometryError("A curved detector spans less than 180 degrees around the source; check column_mm, in mm along the arc.")
+            raise GeometryError(
+                "A curved detector spans less than 180 degrees of its circle; check column_mm, the arc."
+            )
 
     @classmethod
     def parallel(
@@ -171,8 +176,8 @@ class TomographyGeometry:
         _check_finite(detector_offset_mm=detector_offset_mm, axis_shift_mm=axis_shift_mm, row_centre_mm=row_centre_mm)
         if source_to_detector_mm < source_to_axis_mm:
             raise GeometryError(
-                f"The detector lies beyond the rotation axis: source_to_detector_mm ({source_to_detector_mm:g}) must not be less "
-                f"than source_to_axis_mm ({source_to_axis_mm:g})."
+                "The detector must not lie between source and axis: source_to_detector_mm "
+                f"({source_to_detector_mm:g}) is less than source_to_axis_mm ({source_to_axis_mm:g})."
             )
         across, along = _axes_at(angles)
         source = -axis_shift_mm * across - source_to_axis_mm * along
@@ -296,7 +301,11 @@ class TomographyGeometry:
     def from_dict(cls, values: Mapping[str, Any]) -> TomographyGeometry:
         """The geometry whose `to_dict` this is."""
         return cls(
-            values["kind"], np.asarray(values["vectors"]), int(values["n_rows"]), int(values["n_columns"]), values["detector"]
+            values["kind"],
+            np.asarray(values["vectors"]),
+            int(values["n_rows"]),
+            int(values["n_columns"]),
+            values["detector"],
         )
 
     def __eq__(self, other: object) -> bool:
@@ -327,7 +336,8 @@ def _checked_angles(angles_rad: ArrayLike) -> FloatArray:
     if angles.ndim != 1 or angles.size == 0:
         raise GeometryError(f"angles_rad is a list of at least one angle, got shape {angles.shape}.")
     if not np.isfinite(angles).all():
-        raise GeometryError(f"angles_rad[{int(np.flatnonzero(~np.isfinite(angles))[0])}] is not finite; every view needs an angle.")
+        first = int(np.flatnonzero(~np.isfinite(angles))[0])
+        raise GeometryError(f"angles_rad[{first}] is {angles[first]}; every view needs a finite angle.")
     return angles
 
 

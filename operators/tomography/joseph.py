@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 VIEWS_PER_TASK = 4
-"""Views that one forward task carries through the image together: an image row is read from L1 for all but the first."""
+"""Views that one forward task carries through the image together: an image row is read from memory once for all."""
 ROWS_PER_TASK = 8
 """Image rows of one transposed task: they stay in L2 while all views pass."""
 
@@ -63,7 +63,9 @@ def ray_tables(geometry: TomographyGeometry, grid: ImageGrid) -> RayTables:
     return RayTables(along_y, along_x, step_mm)
 
 
-def _table(across: FloatArray, along: FloatArray, d_across: FloatArray, d_along: FloatArray, own: NDArray[np.bool_]) -> RayTable:
+def _table(
+    across: FloatArray, along: FloatArray, d_across: FloatArray, d_along: FloatArray, own: NDArray[np.bool_]
+) -> RayTable:
     views = np.flatnonzero(own.any(axis=1))
     own = own[views]
     slope = np.where(own, d_across[views] / np.where(own, d_along[views], 1.0), 0.0)
@@ -89,7 +91,7 @@ def _project_views(image: Any, views: Any, start: Any, slope: Any, first: int, l
 
 @njit(parallel=True, cache=True)
 def _project(image: Any, views: Any, start: Any, slope: Any, projections: Any) -> None:
-    """Add to `projections` (view, column, lane) the sums along the rays of one table through `image` (row, pixel, lane)."""
+    """Add to `projections` (view, column, lane) the sums through `image` (row, pixel, lane) along one table's rays."""
     n = views.size
     for task in prange((n + VIEWS_PER_TASK - 1) // VIEWS_PER_TASK):
         first = task * VIEWS_PER_TASK
@@ -157,7 +159,7 @@ def _store_image(image: Any, image_t: Any, first: int, volume: Any) -> None:
 
 @njit(parallel=True, cache=True)
 def load_projections(data: Any, first: int, scale: Any, block: Any) -> None:
-    """Rows from `first` of `data` (batch, view, row, column), times `scale` (view, column), into `block` (view, column, lane).
+    """Rows from `first` of `data` (batch, view, row, column) into `block` (view, column, lane), times a scale per ray.
 
     Rows are counted through all batches, as slices are.
     """
@@ -187,7 +189,8 @@ def _store_projections(block: Any, first: int, scale: Any, data: Any) -> None:
 def project(volume: NDArray[Any], tables: RayTables, projections: NDArray[Any]) -> None:
     """Write the line integrals of `volume` (batch, z, y, x) to `projections` (batch, view, row, column).
 
-    Both are contiguous and of one dtype, float32 or float64; slice z is seen by row z. Memory: three blocks of sixteen slices.
+    Both are contiguous and of one dtype, float32 or float64; slice z is seen by row z. Beside them it holds two images
+    and one set of projections of sixteen slices.
     """
     n_y, n_x = volume.shape[2:]
     slices = volume.reshape(-1, n_y, n_x)
@@ -204,7 +207,7 @@ def project(volume: NDArray[Any], tables: RayTables, projections: NDArray[Any]) 
 
 
 def backproject(projections: NDArray[Any], tables: RayTables, volume: NDArray[Any]) -> None:
-    """Write the transpose of `project` applied to `projections` (batch, view, row, column) to `volume` (batch, z, y, x)."""
+    """Write to `volume` (batch, z, y, x) the transpose of `project`, applied to `projections`."""
     n_y, n_x = volume.shape[2:]
     slices = volume.reshape(-1, n_y, n_x)
     step = tables.step_mm.astype(volume.dtype)

@@ -2,7 +2,7 @@
 
 LLVM unrolls an inner loop of sixteen before it tries to vectorise it, and then gives up because arrays might overlap;
 written as vector instructions the kernels run about four times faster. Without JIT the plain Python bodies run.
-Arrays end in an axis of length `LANES`, are contiguous, and are addressed by the position of a pixel in all but that axis.
+Arrays are contiguous, end in an axis of length `LANES`, and are addressed by the position of a pixel in all other axes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload

@@ -19,7 +19,7 @@ from operators.tomography.grid import ImageGrid
 
 
 class Projector(LinearOperator):
-    """Line integrals of an image (z, y, x) in 1/mm along the rays of a geometry: projections (view, row, column), no unit.
+    """Line integrals of an image (z, y, x) in 1/mm along the rays of a geometry: projections (view, row, column).
 
     Joseph's method; the adjoint is the exact transpose, at the same speed. Parallel and fan geometries are stacks of
     two-dimensional problems: row r sees slice z = r, so `restrict("z", a, b)` is the problem of the rows a..b.
@@ -96,13 +96,14 @@ def _check_fit(geometry: TomographyGeometry, grid: ImageGrid) -> None:
     n_slices, slice_mm, z_mm = grid.shape[0], grid.voxel_mm[0], grid.centre_mm[0]
     if geometry.n_rows != n_slices:
         raise GeometryError(
-            f"A {geometry.kind} scan is a stack of slices, one per detector row: the geometry has {geometry.n_rows} rows, "
-            f"the grid {n_slices} slices."
+            f"A {geometry.kind} scan is a stack of slices, one per detector row: "
+            f"the geometry has {geometry.n_rows} rows, the grid {n_slices} slices."
         )
     if abs(geometry.row_mm - slice_mm) > 1e-6 * slice_mm or abs(geometry.row_centre_mm - z_mm) > 1e-3 * slice_mm:
         raise GeometryError(
-            f"Detector rows and slices must coincide: rows lie {geometry.row_mm:g} mm apart about z = {geometry.row_centre_mm:g}, "
-            f"slices {slice_mm:g} mm about z = {z_mm:g}. Set row_mm and row_centre_mm, or the grid."
+            f"Detector rows and slices must coincide: rows lie {geometry.row_mm:g} mm apart about z = "
+            f"{geometry.row_centre_mm:g}, slices {slice_mm:g} mm about z = {z_mm:g}. "
+            "Set row_mm and row_centre_mm, or the grid."
         )
     if geometry.kind == "fan":
         source = geometry.ray_source[:, None, :2]
@@ -111,6 +112,6 @@ def _check_fit(geometry: TomographyGeometry, grid: ImageGrid) -> None:
         if (ahead <= 0).any():
             view = int(np.argmin(ahead))
             raise GeometryError(
-                f"The source of view {view}, at ({source[view, 0, 0]:g}, {source[view, 0, 1]:g}) mm, lies inside the grid or beside "
-                "it: every voxel must lie between source and detector. Check the distances, or take a smaller grid."
+                f"The source of view {view}, at x, y = {source[view, 0, 0]:g}, {source[view, 0, 1]:g} mm, lies in the "
+                "grid or beside it; every voxel must lie in front of it. Check the distances or take a smaller grid."
             )

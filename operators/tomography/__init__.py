@@ -1,0 +1,29 @@
+"""Tomography: geometry, image grid, Joseph projectors with exact adjoints, and filtered backprojection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from operators.tomography.fbp import filtered_backprojection
+    from operators.tomography.geometry import TomographyGeometry
+    from operators.tomography.grid import ImageGrid
+    from operators.tomography.projector import Projector
+
+__all__ = ["ImageGrid", "Projector", "TomographyGeometry", "filtered_backprojection"]
+
+_HOMES = {
+    "ImageGrid": "grid",
+    "Projector": "projector",
+    "TomographyGeometry": "geometry",
+    "filtered_backprojection": "fbp",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the kernels bring numba and torch with them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
