@@ -79,7 +79,7 @@ def _draw_patient(rng: np.random.Generator) -> _Patient:
         half_width=half_width,
         half_depth=half_width * rng.uniform(0.66, 0.78),
         roundness=rng.uniform(2.1, 2.7),
-        fat_mm=rng.uniform(7, 24),
+        fat_mm=rng.uniform(4, 20),
         wall_mm=rng.uniform(13, 20),
         level_mm=rng.uniform(low, high),
         offset=(rng.uniform(-1, 1), rng.uniform(-1, 1)),
