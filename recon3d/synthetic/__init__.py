@@ -1,0 +1,1 @@
+"""Phantoms and simulators for each modality; every module is imported by name."""
