@@ -7,6 +7,7 @@ Built-in kinds live here; a package adds one with an entry point in the group ``
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import entry_points
 
 import numpy as np
@@ -37,6 +38,59 @@ def acquisition_for(kind: str) -> Acquisition:
         return _REGISTRY[kind]
     known = ", ".join(sorted({*_REGISTRY, *found}))
     raise InputError(f"Scans of kind '{kind}' are not understood: expected one of {known}, or install the plug-in for it.")
+
+
+# Mass attenuation of water, cm^2/g: NIST X-Ray Mass Attenuation Coefficients (Hubbell and Seltzer, 2004), photon energy in keV.
+_WATER_KEV = (20.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0, 200.0, 300.0, 400.0, 500.0)
+_WATER_CM2_PER_G = (0.8096, 0.3756, 0.2683, 0.2269, 0.2059, 0.1837, 0.1707, 0.1505, 0.1370, 0.1186, 0.1061, 0.09687)
+
+
+def water_attenuation_per_mm(energy_kev: float) -> float:
+    """Attenuation of water at one photon energy between 20 and 500 keV, in 1/mm (log-log interpolation of NIST's table)."""
+    if not _WATER_KEV[0] <= energy_kev <= _WATER_KEV[-1]:
+        raise InputError(
+            f"scan.energy_kev lies between {_WATER_KEV[0]:g} and {_WATER_KEV[-1]:g}, got {energy_kev:g}: give scan.water_per_mm."
+        )
+    return 0.1 * float(np.exp(np.interp(np.log(energy_kev), np.log(_WATER_KEV), np.log(_WATER_CM2_PER_G))))
+
+
+def is_stack_of_slices(scan: Scan) -> bool:
+    """Whether each detector row sees one slice alone, so that row pitch and slice pitch are one."""
+    return scan.kind == "ct" and scan.acquisition.get("kind") in ("parallel", "fan")
+
+
+def select_views(scan: Scan, every: int = 1, start_deg: float | None = None, arc_deg: float | None = None) -> Scan:
+    """A scan with a part of its views: those inside an arc from the first view on, and every n-th of them.
+
+    Parameters
+    ----------
+    scan : a CT scan, views on axis 0
+    every : keep every n-th view
+    start_deg, arc_deg : angles from `start_deg` (inclusive) to ``start_deg + arc_deg`` (exclusive) after the first view,
+        as the gantry turned
+    """
+    if scan.kind != "ct" or not isinstance(scan.data, np.ndarray):
+        raise InputError(f"scan.views selects views of CT scans, '{scan.name}' is of kind '{scan.kind}': leave scan.views out.")
+    from operators.tomography import TomographyGeometry
+
+    geometry_keys = ("kind", "vectors", "n_rows", "n_columns", "detector")
+    geometry = TomographyGeometry.from_dict({k: scan.acquisition[k] for k in geometry_keys})
+    turned = np.rad2deg(np.unwrap(geometry.angles_rad))
+    turned = (turned - turned[0]) * (np.sign(turned[-1] - turned[0]) or 1.0)
+    first = 0.0 if start_deg is None else start_deg
+    last = np.inf if arc_deg is None else first + arc_deg
+    keep = np.flatnonzero((turned > first - 1e-6) & (turned < last - 1e-6))[::every]
+    if keep.size == 0:
+        raise InputError(
+            f"scan.views keeps no view: the scan covers {turned.min():.1f} to {turned.max():.1f} degrees, "
+            f"{first:g} to {last:g} were asked for."
+        )
+    noise = {
+        key: value[keep] if np.ndim(value) == 3 and len(value) == len(scan.data) else value  # type: ignore[index, arg-type]
+        for key, value in scan.noise.items()
+    }
+    acquisition = {**scan.acquisition, "vectors": geometry.vectors[keep]}
+    return replace(scan, data=scan.data[keep], acquisition=acquisition, noise=noise)
 
 
 def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from operators.blocks import Blocks
-from operators.linear import Diagonal, LinearOperator
+from operators.linear import Diagonal, LinearOperator, Slab
 from operators.normalization import Normalization
 from operators.reduce import norm
 from operators.space import BlockSpace, Space
 from recon3d.acquisitions import acquisition_for
 from recon3d.errors import InputError, ModelError, ShapeError
-from recon3d.grid import Grid
+from recon3d.grid import AffineGrid, Grid
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
@@ -71,6 +72,14 @@ class NoiseModel:
     @property
     def is_known(self) -> bool:
         return self.std is not None
+
+    def narrow(self, slab: Slab, space: Space) -> NoiseModel:
+        """The noise of a slab's part of the data."""
+        axis = space.axes.index(slab.range_axis) - len(space.axes)
+        std = self.std
+        if isinstance(std, Tensor) and std.ndim >= -axis and std.shape[axis] > 1:
+            std = std.narrow(axis, slab.start, slab.stop - slab.start)
+        return NoiseModel(std)
 
     def whiten(self, A: LinearOperator, y: Any) -> tuple[LinearOperator, Any]:
         """(W A, W y) with W = 1/std, after which the noise has standard deviation 1 (where it is known)."""
@@ -127,6 +136,8 @@ class Problem:
     calibration : physical constants known for the scan, e.g. {"water_per_mm": 0.02}
     times_s : time of each frame, for a series
     name : short title
+    first_slice : index of the first slice within the whole volume, where this is a slab of it
+    whole : the problem this is a slab of, or None; scales are those of the whole
     """
 
     y: Any
@@ -138,6 +149,8 @@ class Problem:
     calibration: Mapping[str, float] = field(default_factory=dict)
     times_s: tuple[float, ...] | None = None
     name: str = "problem"
+    first_slice: int = 0
+    whole: Problem | None = None
 
     def __post_init__(self) -> None:
         self.A.range.check(self.y, "The data")
@@ -160,12 +173,15 @@ class Problem:
             return "HU", Normalization(scale=water / 1000.0, offset=water)
         return self.units, Normalization()
 
+    @cached_property
     def image_scale(self) -> float:
         """A typical value of the image, from physics where it is known, else from the data.
 
         CT: attenuation of water. Otherwise the constant image whose data have the energy of y, |y| / |A 1|, which
         follows the data's unit and depends neither on voxel size nor, to first order, on the number of measurements.
         """
+        if self.whole is not None:
+            return self.whole.image_scale
         water = self.calibration.get("water_per_mm")
         if self.units == "1/mm" and water is not None:
             return water
@@ -176,6 +192,32 @@ class Problem:
             raise InputError(f"The data of '{self.name}' are zero everywhere, so there is nothing to reconstruct.")
         return energy / reference
 
+    @cached_property
+    def strength(self) -> float:
+        """Norm of the whitened operator: a seeded power iteration, so that settings relative to it are reproducible."""
+        if self.whole is not None:
+            return self.whole.strength
+        strength = self.noise.whiten(self.A, self.y)[0].norm()
+        if strength == 0.0:
+            raise InputError(f"No measurement of '{self.name}' meets the image grid: check the geometry and the grid.")
+        return strength
+
+    def slab(self, start: int, stop: int) -> Problem:
+        """The problem of some slices alone, where the operator allows it; its scales are those of the whole."""
+        part = self.A.restrict("z", start, stop)
+        if part is None or not isinstance(self.grid, AffineGrid) or not isinstance(self.A.range, Space):
+            raise ShapeError(f"'{self.name}' does not split into slabs: its slices share measurements.")
+        return replace(
+            self,
+            y=part.select(self.y, self.A.range),
+            A=part.operator,
+            noise=self.noise.narrow(part, self.A.range),
+            grid=self.grid.slab(start, stop),
+            support=None if self.support is None else self.support[..., start:stop, :, :],
+            first_slice=self.first_slice + start,
+            whole=self.whole or self,
+        )
+
     def normalization_from(self, normalization: Normalization, units: str) -> Normalization:
         """A model's range, stated in `units` (the card's), as a range of this problem's image."""
         own_units, output = self.output
@@ -184,30 +226,27 @@ class Problem:
                 scale=normalization.scale * output.scale, offset=output.invert(normalization.offset)
             )
         if units == "1":  # a relative range: one is the typical value of the image
-            scale = self.image_scale()
+            scale = self.image_scale
             return Normalization(scale=normalization.scale * scale, offset=normalization.offset * scale)
         raise ModelError(
             f"The model works in {units}, this scan is reconstructed in {own_units}: "
             "give scan.water_per_mm or scan.energy_kev so that Hounsfield units are known, or choose another model."
         )
 
-    def normalised(self, normalization: Normalization | None = None, seed: int = 0) -> Normalised:
+    def normalised(self, normalization: Normalization | None = None) -> Normalised:
         """White noise, unit operator norm and the image in the given range: what iterative methods work on.
 
-        Without a `normalization` the image is divided by `image_scale()`.
+        Without a `normalization` the image is divided by `image_scale`.
         """
-        normalization = normalization or Normalization(scale=self.image_scale())
+        normalization = normalization or Normalization(scale=self.image_scale)
         y = self.y
         if normalization.offset:
             offset = torch.full(self.domain.shape, normalization.offset, dtype=self.domain.dtype, device=self.A.device)
             y = y - self.A(offset)
         A, y = self.noise.whiten(self.A, y)
-        strength = A.norm(seed)
-        if strength == 0.0:
-            raise InputError(f"No measurement of '{self.name}' meets the image grid: check the geometry and the grid.")
-        scale = 1.0 / (normalization.scale * strength)
+        scale = 1.0 / (normalization.scale * self.strength)
         noise_std = scale if self.noise.is_known else None
-        return Normalised((1.0 / strength) * A, y * scale, noise_std, normalization, self.support)
+        return Normalised((1.0 / self.strength) * A, y * scale, noise_std, normalization, self.support)
 
     def volume(self, x: Tensor, **tags: Any) -> Volume:
         """The image as a Volume, in the unit in which it leaves."""

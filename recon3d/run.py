@@ -21,7 +21,7 @@ class Run(Protocol):
     seed: int
     micro_batch: int
 
-    def begin(self, total: int, state: dict[str, object], stage: str = "") -> tuple[int, dict[str, object]]:
+    def begin(self, total: int, state: dict[str, object]) -> tuple[int, dict[str, object]]:
         """Announce `total` iterations. Returns the first index to do and the state to start from: (0, state) for a
         fresh run, or where an interrupted run had got to."""
         ...
@@ -50,7 +50,7 @@ class SilentRun:
         self.trace: list[dict[str, float]] = []
         self.notes: list[str] = []
 
-    def begin(self, total: int, state: dict[str, object], stage: str = "") -> tuple[int, dict[str, object]]:
+    def begin(self, total: int, state: dict[str, object]) -> tuple[int, dict[str, object]]:
         return 0, state
 
     def step(self, index: int, state: State, metrics: Mapping[str, float]) -> bool:

@@ -23,7 +23,7 @@ class CGLS(Method):
     rtol: float = Field(1e-6, ge=0, description="stop at this relative residual of the normal equations")
 
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
-        task = problem.normalised(seed=run.seed)
+        task = problem.normalised()
         run.begin(self.iterations, {})
 
         def report(step: int, x: Tensor, residual: Tensor) -> bool:

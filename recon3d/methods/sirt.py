@@ -28,7 +28,7 @@ class SIRT(Method):
         return True
 
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
-        task = problem.normalised(seed=run.seed)
+        task = problem.normalised()
         first, state = run.begin(self.iterations, {"x": task.A.H(task.y) * 0})
 
         def report(step: int, x: Tensor, residual: Tensor) -> bool:

@@ -23,13 +23,11 @@ class Checkpoint:
     Parameters
     ----------
     key : identifies the input and the configuration; another run must not continue from here
-    stage : name of the part of the method
     index : first iteration still to do
     state : tensors and plain values by name
     """
 
     key: str
-    stage: str
     index: int
     state: dict[str, Any]
 
@@ -48,7 +46,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
                 tensors |= _storable(f"{name}[{k}]", block)
         else:
             plain[name] = value
-    about = {"key": checkpoint.key, "stage": checkpoint.stage, "index": checkpoint.index, "plain": plain}
+    about = {"key": checkpoint.key, "index": checkpoint.index, "plain": plain}
     with atomic_path(path, overwrite=True) as temporary:
         save_file(tensors, temporary, metadata={"recon3d_checkpoint": json.dumps(about)})
 
@@ -73,7 +71,7 @@ def read_checkpoint(path: Path, key: str) -> Checkpoint:
         raise InputError(
             f"Checkpoint {path} belongs to another input or configuration: delete it, or run with the settings it was made with."
         )
-    return Checkpoint(key, about["stage"], about["index"], {**about["plain"], **_join_blocks(tensors)})
+    return Checkpoint(key, about["index"], {**about["plain"], **_join_blocks(tensors)})
 
 
 def _storable(name: str, tensor: Tensor) -> dict[str, Tensor]:

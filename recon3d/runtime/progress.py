@@ -21,10 +21,9 @@ class ProgressReport:
         self.stream = stream or sys.stderr
         self._bar: Progress | None = None
 
-    def begin(self, total: int, done: int, stage: str) -> None:
-        """A part of `total` iterations begins, `done` of which an earlier run did."""
+    def begin(self, total: int, done: int) -> None:
+        """`total` iterations begin, `done` of which an earlier run did."""
         self.close()
-        self.label = f"{self.title} {stage}".strip()
         self.total = total
         self._began, self._done_before = time.monotonic(), done
         self._last_line = self._began
@@ -38,7 +37,7 @@ class ProgressReport:
                 console=Console(file=self.stream),
             )
             self._bar.start()
-            self._task = self._bar.add_task(self.label, total=total, completed=done, metrics="")
+            self._task = self._bar.add_task(self.title, total=total, completed=done, metrics="")
 
     def advance(self, done: int, metrics: Mapping[str, float]) -> None:
         """`done` iterations are finished."""
@@ -50,7 +49,7 @@ class ProgressReport:
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
             left = (now - self._began) / max(done - self._done_before, 1) * (self.total - done)
-            print(f"{self.label}: {done}/{self.total}, {_duration(left)} left  {shown}", file=self.stream, flush=True)
+            print(f"{self.title}: {done}/{self.total}, {_duration(left)} left  {shown}", file=self.stream, flush=True)
 
     def say(self, message: str) -> None:
         """A line that stays."""

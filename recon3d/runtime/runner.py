@@ -49,8 +49,6 @@ class CaseRun:
         self._key = key
         self._pause = seconds_between_checkpoints
         self._device = device
-        self._stage = ""
-        self._stages: set[str] = set()
         self._total = 0
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
@@ -70,23 +68,22 @@ class CaseRun:
             self._progress.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._signal is not None or not self._stage_is_running:
+        if self._signal is not None or not self._total:
             raise KeyboardInterrupt
         self._signal = number
         self.note("Stopping after this iteration; once more stops at once.")
 
-    @property
-    def _stage_is_running(self) -> bool:
-        return self._total > 0
+    def enter_slab(self, start: int, stop: int) -> None:
+        """The next iterations are about slices `start` to `stop` alone; slabs are too quick to be worth checkpoints."""
+        self._path = None
+        if self._progress is not None:
+            self._progress.title = f"slices {start}-{stop - 1}"
 
-    def begin(self, total: int, state: dict[str, object], stage: str = "") -> tuple[int, dict[str, object]]:
-        """Announce a stage; continues a saved one where it stopped, and skips what was finished before it."""
-        if stage in self._stages:
-            raise InputError(f"A method named two of its stages '{stage}': stages of a run need different names.")
-        self._stages.add(stage)
-        self._stage, self._total = stage, total
+    def begin(self, total: int, state: dict[str, object]) -> tuple[int, dict[str, object]]:
+        """Announce the iterations of the method, once; an interrupted run goes on where it stopped."""
+        self._total = total
         first = 0
-        if self._saved is not None and self._saved.stage == stage:
+        if self._saved is not None:
             missing = set(state) - set(self._saved.state)
             if missing:
                 raise InputError(f"Checkpoint {self._path} lacks {sorted(missing)}: delete it to start from the beginning.")
@@ -95,17 +92,17 @@ class CaseRun:
             self.note(f"Resuming at iteration {first + 1} of {total}.")
         self._last_checkpoint = time.monotonic()
         if self._progress is not None:
-            self._progress.begin(total, first, stage)
+            self._progress.begin(total, first)
         return first, state
 
     def step(self, index: int, state: State, metrics: Mapping[str, float]) -> bool:
         """Record an iteration; writes a checkpoint when it is time or a signal came, and leaves by `Interrupted` then."""
-        self.trace.append({"stage": self._stage, "iteration": index + 1, **metrics})
+        self.trace.append({"iteration": index + 1, **metrics})
         if self._progress is not None:
             self._progress.advance(index + 1, metrics)
         due = time.monotonic() - self._last_checkpoint >= self._pause
         if state and self._path is not None and (due or self._signal is not None):
-            write_checkpoint(self._path, Checkpoint(self._key, self._stage, index + 1, dict(state)))
+            write_checkpoint(self._path, Checkpoint(self._key, index + 1, dict(state)))
             self._last_checkpoint = time.monotonic()
         if self._signal is not None:
             kept = state and self._path is not None

@@ -1,0 +1,265 @@
+"""One case, from a file to a file: the way through the house."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import recon3d
+from recon3d.acquisitions import is_stack_of_slices, select_views, water_attenuation_per_mm
+from recon3d.config import ReconstructConfig, SimulateConfig, parse_bytes
+from recon3d.errors import ConfigError, InputError, ModelError, OutputExistsError
+from recon3d.grid import AffineGrid
+from recon3d.io import atomic_path, load, save
+from recon3d.methods import make_method
+from recon3d.methods.base import Method, Reconstruction
+from recon3d.problem import Problem, problem_for
+from recon3d.runtime.device import choose_device, set_threads
+from recon3d.runtime.memory import MEBI, MemoryPlan, peak_memory, plan_memory
+from recon3d.runtime.progress import ProgressReport
+from recon3d.runtime.record import fingerprint, run_key, sibling, versions, write_record
+from recon3d.runtime.runner import CaseRun
+from recon3d.runtime.slabs import reconstruct_in_slabs
+from recon3d.scan import Scan
+from recon3d.volume import Volume
+
+
+@dataclass(frozen=True)
+class CasePlan:
+    """All that is decided before the first iteration.
+
+    Parameters
+    ----------
+    scan, problem, method, models : what will be solved, and by what
+    memory : slabs and micro-batch
+    key : identifies the run for resuming
+    """
+
+    scan: Scan
+    problem: Problem
+    method: Method
+    models: Mapping[str, Any]
+    memory: MemoryPlan
+    threads: int
+    device: str
+    key: str
+    input_hash: str
+
+    def lines(self) -> list[str]:
+        """The plan for a person."""
+        memory = self.memory
+        slices = self.problem.domain.shape[-3]
+        slabs = "whole" if memory.slab >= slices else f"slabs of {memory.slab} slices"
+        lines = [
+            f"scan     {self.scan}",
+            f"grid     {_describe_grid(self.problem)}",
+            f"output   {self.problem.output[0]}",
+            f"method   {self.method.name}  "
+            + "  ".join(f"{k}={v}" for k, v in self.method.model_dump(mode="json").items()),
+            *(f"model    {role}: {getattr(model, 'name', model)}" for role, model in self.models.items()),
+            f"compute  {self.device}, {self.threads} threads, {slabs}"
+            + (f", micro-batch {memory.micro_batch}" if self.models else ""),
+            f"memory   about {memory.forecast / MEBI:.0f} MiB of {memory.limit / MEBI:.0f} MiB allowed",
+        ]
+        return lines
+
+
+def load_scan(path: Path, config: ReconstructConfig) -> Scan:
+    """The scan in a file, with what the configuration adds to it."""
+    found = load(path, **({"mapping": config.source} if config.source is not None else {}))
+    if isinstance(found, Volume):
+        raise InputError(
+            f"{path} holds a volume, not measurements: make a scan of it with `recon3d simulate {path.name} SCAN.h5 --config "
+            "ct-parallel`, then reconstruct that."
+        )
+    scan = found
+    known = config.scan
+    water = known.water_per_mm
+    if known.energy_kev is not None:
+        water = water_attenuation_per_mm(known.energy_kev)
+    if water is not None:
+        scan = replace(scan, calibration={**scan.calibration, "water_per_mm": water})
+    if known.photons is not None:
+        scan = replace(scan, noise={"photons": known.photons})
+    if known.noise_std is not None:
+        scan = replace(scan, noise={"std": known.noise_std})
+    views = known.views
+    if views.every != 1 or views.arc_deg is not None or views.start_deg is not None:
+        scan = select_views(scan, views.every, views.start_deg, views.arc_deg)
+    return _on_grid(scan, config)
+
+
+def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
+    """Decide everything about a case without reconstructing it: what `--dry-run` shows."""
+    device = choose_device(config.run.device)
+    threads = set_threads(config.run.threads)
+    scan = load_scan(path, config)
+    problem = problem_for(scan, device=device)
+    method = make_method(config.method.name, config.method.settings)
+    models, hashes = _models_for(method, config, problem, device)
+    network = max((getattr(m, "bytes_per_slice", lambda shape: 0)(problem.domain.shape[-2:]) for m in models.values()), default=0)
+    limit = parse_bytes(config.run.max_memory) if config.run.max_memory is not None else None
+    memory = plan_memory(problem, method, limit, config.run.micro_batch, network)
+    input_hash = fingerprint(path)
+    key = run_key(input_hash, config.model_dump(mode="json"), hashes)
+    return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash)
+
+
+def check_outputs(output: Path, overwrite: bool) -> None:
+    """Refuse before any work if a result is there already and may not be replaced."""
+    if overwrite:
+        return
+    for path in (output, sibling(output, ".recon.json"), sibling(output, ".png")):
+        if path.exists():
+            raise OutputExistsError(f"The output {path} exists already: choose another name, or give --force to replace it.")
+
+
+def reconstruct_case(
+    path: Path, output: Path, config: ReconstructConfig, *, overwrite: bool = False, quiet: bool = False
+) -> Reconstruction:
+    """Reconstruct a file into `output`, with `<stem>.recon.json` and `<stem>.png` beside it.
+
+    Raises
+    ------
+    ReconError
+        With one sentence; then no output has been written. After `Interrupted` the same call goes on.
+    """
+    check_outputs(output, overwrite)
+    if not output.parent.is_dir():
+        raise InputError(f"The folder {output.parent} of the output does not exist: create it first.")
+    began = time.perf_counter()
+    plan = plan_case(path, config)
+    progress = None if quiet else ProgressReport(plan.method.name)
+    with CaseRun(
+        seed=config.run.seed,
+        micro_batch=plan.memory.micro_batch,
+        progress=progress,
+        checkpoint=sibling(output, ".checkpoint"),
+        key=plan.key,
+        seconds_between_checkpoints=60 * config.run.checkpoint_minutes,
+        device=plan.device,
+    ) as run:
+        result = reconstruct_in_slabs(plan.problem, plan.method, plan.models, run, plan.memory.slab)
+        record = {
+            "recon3d": recon3d.__version__,
+            "input": {"path": str(path), "sha256": plan.input_hash},
+            "config": config.model_dump(mode="json"),
+            "method": {"name": plan.method.name, **plan.method.model_dump(mode="json")},
+            "models": {role: getattr(model, "name", str(model)) for role, model in plan.models.items()},
+            "key": plan.key,
+            "result": {
+                "units": result.volume.units,
+                "shape": list(result.volume.shape),
+                **{k: v for k, v in result.facts.items()},
+            },
+            "plan": {"threads": plan.threads, "device": plan.device, **vars(plan.memory)},
+            "seconds": round(time.perf_counter() - began, 2),
+            "peak_memory": peak_memory(),
+            "notes": run.notes,
+            "trace": run.trace,
+            "versions": versions(),
+        }
+        write_result(result, output, record, overwrite)
+        run.finish()
+    return result
+
+
+def write_result(result: Reconstruction, output: Path, record: Mapping[str, Any], overwrite: bool) -> None:
+    """The volume, its uncertainty, its picture and, last, the record that says they are whole."""
+    from recon3d.report.pictures import three_planes
+
+    save(result.volume, output, overwrite=overwrite)
+    if result.uncertainty is not None:
+        save(result.uncertainty, _uncertainty_path(output), overwrite=overwrite)
+    if isinstance(result.volume.grid, AffineGrid):
+        with atomic_path(sibling(output, ".png"), overwrite) as temporary:
+            temporary.write_bytes(three_planes(result.volume))
+    write_record(sibling(output, ".recon.json"), record, overwrite)
+
+
+def simulate_case(path: Path, output: Path, config: SimulateConfig, *, overwrite: bool = False) -> Scan:
+    """Simulate the scan of a volume file into `output` (native HDF5)."""
+    from recon3d.synthetic.simulate import simulate
+
+    check_outputs(output, overwrite)
+    set_threads(config.run.threads)
+    options = {} if config.units is None else {"units": config.units}
+    volume = load(path, **options)
+    if not isinstance(volume, Volume):
+        raise InputError(f"{path} holds a scan, not a volume: `recon3d simulate` takes an image, e.g. NIfTI or DICOM.")
+    geometry = config.geometry.model_dump(exclude_none=True)
+    scan = simulate(
+        volume,
+        beam=config.beam,
+        **geometry,
+        photons=config.noise.photons,
+        water_per_mm=config.water_per_mm,
+        seed=config.run.seed,
+        finer=config.finer,
+    )
+    save(scan, output, overwrite=overwrite)
+    return scan
+
+
+def _uncertainty_path(output: Path) -> Path:
+    for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".npy"):
+        if output.name.endswith(suffix):
+            return sibling(output, f".uncertainty{suffix}")
+    return output.with_name(output.name + ".uncertainty")
+
+
+def _on_grid(scan: Scan, config: ReconstructConfig) -> Scan:
+    """The scan with the output grid that was asked for."""
+    wanted = config.grid
+    if wanted.like is not None:
+        like = load(wanted.like)
+        return scan.on(like.grid)
+    if wanted.voxel_mm is None and wanted.shape is None:
+        return scan
+    if not isinstance(scan.grid, AffineGrid):
+        raise ConfigError(f"grid.voxel_mm and grid.shape need a voxel grid, this scan lies on a {type(scan.grid).__name__}.")
+    if wanted.shape is not None:
+        return scan.on(scan.grid.resampled(wanted.shape))
+    voxel = np.broadcast_to(np.asarray(wanted.voxel_mm, dtype=float), (3,)).copy()
+    if np.ndim(wanted.voxel_mm) == 0 and is_stack_of_slices(scan):
+        voxel[0] = scan.grid.voxel_mm[0]  # one detector row is one slice: their pitch is not ours to choose
+    return scan.on(scan.grid.with_voxel_mm(tuple(voxel)))
+
+
+def _models_for(
+    method: Method, config: ReconstructConfig, problem: Problem, device: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The models of a method's roles and their hashes; every misfit is named before the run."""
+    unknown = set(config.models) - set(method.roles)
+    if unknown:
+        raise ConfigError(f"models.{sorted(unknown)[0]}: method '{method.name}' has the roles {sorted(method.roles) or 'none'}.")
+    models: dict[str, Any] = {}
+    hashes: dict[str, str] = {}
+    for role in method.roles:
+        from recon3d.priors import fit, load_model
+
+        name = config.models.get(role)
+        if name is None:
+            raise ConfigError(f"Method '{method.name}' needs models.{role} ({method.roles[role]}): `recon3d models` lists them.")
+        model = load_model(name, device=device)
+        misfits = fit(model.card, units=problem.output[0], voxel_mm=problem.grid.voxel_mm, shape=problem.domain.shape)
+        if misfits and not config.force_prior:
+            raise ModelError(
+                f"Model '{model.name}' does not fit this scan: {'; '.join(misfits)}. Choose another model, or give --force-prior."
+            )
+        models[role], hashes[role] = model, model.card.sha256
+    return models, hashes
+
+
+def _describe_grid(problem: Problem) -> str:
+    grid = problem.grid
+    if isinstance(grid, AffineGrid):
+        return f"{grid.shape} voxels (z, y, x) of " + " x ".join(f"{v:g}" for v in grid.voxel_mm) + " mm"
+    return f"{type(grid).__name__} {grid.shape}"
+
+

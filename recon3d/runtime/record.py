@@ -1,0 +1,76 @@
+"""Record: what was done, to what, by which versions; written beside each result as `<stem>.recon.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import recon3d
+from recon3d.errors import ConfigError
+from recon3d.io.atomic import atomic_path
+
+SUFFIXES = (".nii.gz", ".nii", ".h5", ".hdf5", ".npy", ".npz", ".sgy", ".segy", ".dcm")
+
+
+def sibling(output: Path, suffix: str) -> Path:
+    """The file beside an output that shares its stem: ``a/b.nii.gz`` and ".png" give ``a/b.png``."""
+    for known in SUFFIXES:
+        if output.name.lower().endswith(known):
+            return output.with_name(output.name[: -len(known)] + suffix)
+    return output.with_name(output.name + suffix)
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a file, or of the names and bytes of the files in a folder."""
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        digest.update(file.name.encode() if path.is_dir() else b"")
+        with file.open("rb") as stream:
+            while block := stream.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def run_key(input_hash: str, config: Mapping[str, Any], models: Mapping[str, str]) -> str:
+    """Identifies a run by what decides its numbers: input, configuration, weights and version."""
+    decisive = {k: v for k, v in config.items() if k not in ("run", "description")}
+    decisive["seed"] = config["run"]["seed"]
+    text = json.dumps([input_hash, decisive, dict(models), recon3d.__version__], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes."""
+    found = {"recon3d": recon3d.__version__, "python": platform.python_version(), "platform": sys.platform}
+    for package in ("torch", "numpy", "numba", "scipy", "astra-toolbox"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_record(path: Path, record: Mapping[str, Any], overwrite: bool) -> None:
+    """Write the record atomically."""
+    with atomic_path(path, overwrite) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, default=str) + "\n")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record of an earlier run, for `--from`."""
+    try:
+        record = json.loads(path.read_text())
+        if not isinstance(record["config"], dict) or not isinstance(record["input"]["path"], str):
+            raise ValueError("incomplete")
+    except FileNotFoundError:
+        raise ConfigError(f"Record {path} does not exist: give the .recon.json beside an earlier result.") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is not a record of recon3d: give the .recon.json beside an earlier result.") from error
+    return record  # type: ignore[no-any-return]
