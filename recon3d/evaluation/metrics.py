@@ -66,7 +66,7 @@ class Metrics:
     Parameters
     ----------
     psnr_db : 10 log10(span^2 / mean squared error) over the region; infinite where nothing differs
-    ssim : per plane ("axial", "coronal", "sagittal"), mean over its slices; nan where slices are smaller than the window
+    ssim : per plane ("axial", "coronal", "sagittal"), mean over its slices; nan where a slice is below 7 x 7
     nmse : |result - reference|^2 / |reference|^2 over the region, values counted from `range.zero`
     rmse : in `units`
     slice_to_slice : root mean square of the error's difference from one slice to the next, in `units`: sqrt(2) rmse
@@ -90,12 +90,13 @@ class Metrics:
     def rows(self) -> list[tuple[str, str, str]]:
         """(name, value, how it was measured), ready for a table."""
         unit = "" if self.units == "1" else f" {self.units}"
-        window = f"{SSIM_WINDOW} x {SSIM_WINDOW} window, mean over slices; range: {self.range.name}; {self.region}"
+        similarity = f"{SSIM_WINDOW} x {SSIM_WINDOW} window, mean over slices; range: {self.range.name}; {self.region}"
         counted = f", counted from {self.range.zero:g}{unit}" if self.range.zero else ""
-        clipped = "clipped to [{:g}, {:g}]{}; ".format(*self.range.window, unit) if self.range.window else ""
+        window = self.range.window
+        clipped = f"clipped to [{window[0]:g}, {window[1]:g}]{unit}; " if window else ""
         return [
             ("PSNR", f"{self.psnr_db:.2f} dB", f"range: {self.range.name}; {self.region}"),
-            *((f"SSIM {plane}", f"{value:.4f}", window) for plane, value in self.ssim.items()),
+            *((f"SSIM {plane}", f"{value:.4f}", similarity) for plane, value in self.ssim.items()),
             ("NMSE", f"{self.nmse:.5g}", f"{clipped}{self.region}{counted}"),
             ("RMSE", f"{self.rmse:.5g}{unit}", f"{clipped}{self.region}"),
             ("slice-to-slice error", f"{self.slice_to_slice:.5g}{unit}", f"{clipped}{self.region}"),

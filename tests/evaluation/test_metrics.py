@@ -147,7 +147,7 @@ def test_grids_must_agree_or_are_resampled():
         ({"mask": "lung"}, "A mask is"),
         ({"mask": np.zeros(SHAPE, bool)}, "selects no voxel"),
         ({"mask": np.ones((2, 2, 2), bool)}, "needs the shape"),
-        ({"mask": "body"}, "needs a CT volume"),
+        ({"mask": "body"}, "needs CT in HU"),
     ],
 )
 def test_wrong_settings_are_told(reference, kwargs, message):
