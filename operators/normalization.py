@@ -29,8 +29,8 @@ class Normalization:
 
     def apply(self, x: Array) -> Array:
         """Physical units -> normalised."""
-        return (x - self.offset) / self.scale  # type: ignore[operator,no-any-return]
+        return (x - self.offset) / self.scale  # type: ignore[operator,no-any-return,return-value]
 
     def invert(self, x: Array) -> Array:
         """Normalised -> physical units."""
-        return x * self.scale + self.offset  # type: ignore[operator,no-any-return]
+        return x * self.scale + self.offset  # type: ignore[operator,no-any-return,return-value]

@@ -1,4 +1,4 @@
-"""Priors: denoisers with cards, noise coordinates, networks and shipped weights; nothing heavy is imported before use."""
+"""Priors: denoisers with cards, noise coordinates, networks and shipped weights; imported on use."""
 
 from __future__ import annotations
 

@@ -82,10 +82,8 @@ class Model:
         )
 
 
-def save_model(
-    path: str | Path, card: Card, network: EDMDenoiser, dtype: torch.dtype | None = torch.float16
-) -> Card:
-    """Write weights and card to one safetensors file (temporary name, fsync, rename); returns the card with its hash."""
+def save_model(path: str | Path, card: Card, network: EDMDenoiser, dtype: torch.dtype | None = torch.float16) -> Card:
+    """Write weights and card to one safetensors file, atomically; returns the card with its hash."""
     path = Path(path)
     tensors = {
         name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
@@ -125,7 +123,7 @@ def load_model(
     if wrong:
         raise ModelError(f"{path} does not hold the network that its card describes: {wrong[0]} is missing or differs.")
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    network.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)
+    network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(card, network, micro_batch=micro_batch, half=half)
 
 

@@ -28,8 +28,9 @@ def apply_to_slices(
 ) -> Tensor:
     """Denoise every slice of x across `axis`.
 
-    Each call of the network sees exactly `micro_batch` slices (the last batch is filled up with copies), so a slice gives
-    the same bits in whatever slab it comes. Sides are padded at their edges to a multiple of `multiple`, cropped after.
+    Each call of the network sees exactly `micro_batch` slices (the last batch is filled up with copies), so a slice
+    gives the same bits in whatever slab it comes. Sides are padded at their edges to a multiple of `multiple` and
+    cropped after.
     Gradients flow when they are enabled and asked for; the network's own parameters then get them too.
 
     Parameters
@@ -41,7 +42,9 @@ def apply_to_slices(
     compute_dtype : bfloat16 or float16 for autocast, None for the dtype of x
     """
     if x.ndim < 3 or axis not in (-3, -2, -1):
-        raise ShapeError(f"Expected (..., z, y, x) and an axis of -3, -2 or -1, got shape {tuple(x.shape)}, axis {axis}.")
+        raise ShapeError(
+            f"Expected (..., z, y, x) and an axis of -3, -2 or -1, got shape {tuple(x.shape)}, axis {axis}."
+        )
     if cond is not None and cond.shape != x.shape:
         raise ShapeError(f"Expected a condition of shape {tuple(x.shape)}, got {tuple(cond.shape)}.")
     moved = x.movedim(axis, -3)
@@ -54,8 +57,9 @@ def apply_to_slices(
 
     track = torch.is_grad_enabled() and (x.requires_grad or (cond is not None and cond.requires_grad))
     pieces: list[Tensor] = []
-    with torch.set_grad_enabled(track), torch.autocast(
-        x.device.type, dtype=compute_dtype or torch.bfloat16, enabled=compute_dtype is not None
+    with (
+        torch.set_grad_enabled(track),
+        torch.autocast(x.device.type, dtype=compute_dtype or torch.bfloat16, enabled=compute_dtype is not None),
     ):
         for start in range(0, count, micro_batch):
             stop = min(start + micro_batch, count)

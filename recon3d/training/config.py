@@ -38,6 +38,7 @@ class FolderSource(Section):
 class Data(Section):
     sources: tuple[SyntheticSource | FolderSource, ...] = (SyntheticSource(),)
     held_out: int = Field(default=8, ge=1)  # volumes of the first source kept for validation
+    validation: tuple[int, int] = (32, 128)  # (slices, side) of the held-out images; also of the pictures
     workers: int = Field(default=1, ge=1)  # processes that fill the bank
     patches: tuple[tuple[int, int], ...] = ((64, 16),)  # (side, batch); each step draws one of them
     zoom: tuple[float, float] = (0.85, 1.2)

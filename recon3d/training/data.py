@@ -63,16 +63,14 @@ def prepare_bank(
     return [[job.path for job in source] for source in jobs]
 
 
-def _jobs(
-    source: SyntheticSource | FolderSource, normalization: Normalization, units: str, folder: Path
-) -> list[Job]:
+def _jobs(source: SyntheticSource | FolderSource, normalization: Normalization, units: str, folder: Path) -> list[Job]:
     # `count` is left out of the key: a longer bank starts with the volumes of a shorter one.
     recipe = source.model_dump(mode="json", exclude={"count"})
     key = json.dumps([recipe, normalization.scale, normalization.offset], sort_keys=True)
     home = folder / f"{source.kind}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     files: list[Path | None]
     if isinstance(source, FolderSource):
-        files = list(sorted(source.path.glob(f"**/{source.pattern}")))
+        files = [*sorted(source.path.glob(f"**/{source.pattern}"))]
         if not files:
             raise ConfigError(f"Expected files {source.pattern} below {source.path}, found none.")
     else:
@@ -93,12 +91,13 @@ def _make(job: Job) -> None:
     else:
         from recon3d.io import load
 
-        loaded = load(job.file)
+        loaded = load(job.file or "")
         if not isinstance(loaded, Volume):
             raise InputError(f"Expected a volume in {job.file}, got {type(loaded).__name__}; train on volumes.")
         volume = loaded
     if volume.units != job.units or np.iscomplexobj(volume.data):
-        raise InputError(f"Expected real volumes in {job.units}, got {volume.data.dtype} in {volume.units} ({job.file}).")
+        got = f"{volume.data.dtype} in {volume.units}"
+        raise InputError(f"Expected real volumes in {job.units}, got {got} ({job.file or 'drawn'}).")
     normalised = job.normalization.apply(np.asarray(volume.data, dtype=np.float32))
     counts = np.clip(np.rint(normalised / STEP), -32768, 32767).astype(np.int16)
     job.path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +112,8 @@ def _draw(source: SyntheticSource, index: int) -> Volume:
     try:
         generator: Callable[..., Volume] = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"Expected a generator 'package.module:function', got {source.generator!r}: {error}.") from error
+        wanted = "a generator 'package.module:function'"
+        raise ConfigError(f"Expected {wanted}, got {source.generator!r}: {error}.") from error
     seed = source.first_seed + index
     random = np.random.default_rng([seed, 0x5EED])
     pixel_mm = float(np.exp(random.uniform(*np.log(source.voxel_mm))))

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def train(config: TrainConfig, *, resume: bool = True) -> Path:
     torch.set_num_threads(config.threads)
     rank, world = _join_group(config)
     lead = rank == 0
-    say = Log(config.work) if lead else _quiet
+    say: Callable[..., None] = Log(config.work) if lead else _quiet
     bank = config.work / "bank"
     card = config.card
     if lead:
@@ -62,15 +62,17 @@ def train(config: TrainConfig, *, resume: bool = True) -> Path:
     if not sources[0]:
         raise ConfigError(f"Expected more than {config.data.held_out} volumes in the first source, all are held out.")
     patches = Patches(sources, config.data, config.seed)
-    validation = held_out_slices(held_out, 32, 128)
+    validation = held_out_slices(held_out, *config.data.validation)
 
     state = TrainingState(config, rank, world)
     checkpoint = config.work / "checkpoint.safetensors"
     if resume and checkpoint.exists():
         state.load(checkpoint)
         say(f"resumed at step {state.step}, {state.elapsed_s / 60:.1f} minutes in")
-    say(f"{sum(p.numel() for p in state.denoiser.parameters()) / 1e6:.2f} M parameters, {world} process(es), "
-        f"{config.threads} thread(s), bank of {sum(len(files) for files in sources)} volumes")
+    say(
+        f"{sum(p.numel() for p in state.denoiser.parameters()) / 1e6:.2f} M parameters, {world} process(es), "
+        f"{config.threads} thread(s), bank of {sum(len(files) for files in sources)} volumes"
+    )
 
     losses: list[float] = []
     saved = validated = shown = state.elapsed_s
@@ -112,7 +114,7 @@ class TrainingState:
             torch.manual_seed(config.seed)
             network = build_network(config.architecture)
         denoiser = EDMDenoiser(network, config.sigma_data, config.mean)
-        self.denoiser = denoiser.to(device=self.device, memory_format=torch.channels_last)
+        self.denoiser = denoiser.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.names = [name for name, _ in self.denoiser.named_parameters()]
         self.parameters = list(self.denoiser.parameters())
         self.ema = [parameter.detach().clone() for parameter in self.parameters]
@@ -190,7 +192,7 @@ class TrainingState:
         """A denoiser with the EMA weights."""
         denoiser = EDMDenoiser(build_network(self.config.architecture), self.config.sigma_data, self.config.mean)
         denoiser.load_state_dict(dict(zip(self.names, self.ema, strict=True)))
-        return denoiser.eval().requires_grad_(False).to(device=self.device, memory_format=torch.channels_last)
+        return denoiser.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def save(self, path: Path) -> None:
         tensors = {}
@@ -263,7 +265,7 @@ def _status(state: TrainingState, losses: list[float]) -> str:
     )
 
 
-def _export(state: TrainingState, validation: Tensor, say: Log) -> None:  # type: ignore[valid-type]
+def _export(state: TrainingState, validation: Tensor, say: Callable[..., None]) -> None:
     """Write the model as it stands (EMA), its PSNR table and the pictures."""
     config = state.config
     denoiser = state.averaged()
@@ -281,8 +283,14 @@ def _export(state: TrainingState, validation: Tensor, say: Log) -> None:  # type
     draw_loss(config.work / "log.jsonl", config.work / "loss.png")
     draw_denoising(denoiser, validation.to(state.device), config.work / "denoising.png", state.compute_dtype)
     draw_samples(
-        denoiser, config.noise.sigma_min, config.noise.sigma_max, config.work / "samples.png", state.compute_dtype,
-        seed=config.seed, device=state.device,
+        denoiser,
+        config.noise.sigma_min,
+        config.noise.sigma_max,
+        config.work / "samples.png",
+        state.compute_dtype,
+        seed=config.seed,
+        side=config.data.validation[1],
+        device=state.device,
     )
 
 
@@ -302,6 +310,7 @@ def _fingerprint(config: TrainConfig) -> str:
     """What a resumed training must share with its beginning; budgets may be lengthened."""
     settings = config.model_dump(mode="json", exclude={"work", "budget", "threads", "device", "card"})
     settings["data"].pop("workers")
+    settings["data"].pop("validation")
     return json.dumps(settings, sort_keys=True)
 
 

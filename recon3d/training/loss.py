@@ -14,7 +14,7 @@ from recon3d.training.config import Noise
 def draw_sigma(config: Noise, count: int, random: np.random.Generator) -> Tensor:
     """Log-uniform over the whole range, or with probability `middle_share` over the middle; (count,) float32."""
     whole = random.uniform(np.log(config.sigma_min), np.log(config.sigma_max), count)
-    middle = random.uniform(*np.log(config.middle), count)
+    middle = random.uniform(np.log(config.middle[0]), np.log(config.middle[1]), count)
     chosen = np.where(random.random(count) < config.middle_share, middle, whole)
     return torch.from_numpy(np.exp(chosen).astype(np.float32))
 

@@ -50,10 +50,17 @@ def sample(
 
 
 def draw_samples(
-    denoiser: EDMDenoiser, sigma_min: float, sigma_max: float, path: Path, dtype: torch.dtype | None, *,
-    seed: int, device: torch.device,
+    denoiser: EDMDenoiser,
+    sigma_min: float,
+    sigma_max: float,
+    path: Path,
+    dtype: torch.dtype | None,
+    *,
+    seed: int,
+    side: int,
+    device: torch.device,
 ) -> None:
-    noise = torch.randn((16, 1, 128, 128), generator=torch.Generator().manual_seed(seed)).to(device)
+    noise = torch.randn((16, 1, side, side), generator=torch.Generator().manual_seed(seed)).to(device)
     images = sample(denoiser, noise, sigma_min, sigma_max, dtype)
     _sheet(path, [list(images[row : row + 8, 0]) for row in (0, 8)], ["", ""])
 

@@ -18,7 +18,8 @@ def _covariance(n: int, seed: int) -> Tensor:
 
 def test_all_are_denoisers() -> None:
     one = DenseGaussian(torch.zeros(2), torch.eye(2))
-    for prior in (PerfectDenoiser(torch.zeros(2)), StationaryGaussian(torch.ones(2)), one, GaussianMixture(torch.ones(1), [one])):
+    mixture = GaussianMixture(torch.ones(1), [one])
+    for prior in (PerfectDenoiser(torch.zeros(2)), StationaryGaussian(torch.ones(2)), one, mixture):
         assert isinstance(prior, Denoiser)
 
 

@@ -96,10 +96,11 @@ def test_names_are_found_in_the_folders_of_the_environment(saved: Path, monkeypa
     (saved.parent / "broken.safetensors").write_bytes(b"no")
     monkeypatch.setenv("RECON3D_MODELS", str(saved.parent))
     entries = {entry.name: entry for entry in list_models()}
-    assert entries["toy"].card == read_card(saved) and not entries["toy"].fault
-    assert entries["broken"].card is None and "not a safetensors file" in entries["broken"].fault
+    assert (entries["toy"].card, entries["toy"].fault) == (read_card(saved), "")
+    assert entries["broken"].card is None
+    assert "not a safetensors file" in entries["broken"].fault
     assert find_model("toy") == saved
-    with pytest.raises(ModelError, match="toy.*got tor"):
+    with pytest.raises(ModelError, match=r"toy.*got tor"):
         find_model("tor")
 
 
@@ -126,7 +127,7 @@ def test_a_changed_weight_is_found(saved: Path) -> None:
 def test_a_cut_file_is_found(saved: Path, keep: float) -> None:
     data = saved.read_bytes()
     saved.write_bytes(data[: int(keep * len(data)) if keep == 0.5 else int(keep)])
-    with pytest.raises(ModelError, match="cut short|not a safetensors"):
+    with pytest.raises(ModelError, match=r"cut short|not a safetensors"):
         load_model(saved)
 
 
@@ -204,5 +205,5 @@ def test_normalization_goes_there_and_back() -> None:
 
 
 def test_cards_are_read_without_torch(saved: Path) -> None:
-    code = f"import sys; from recon3d.priors import read_card, verify, fit; verify({str(saved)!r}); assert 'torch' not in sys.modules"
+    code = f"import sys, recon3d.priors as p; p.verify({str(saved)!r}); p.fit; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -110,14 +110,14 @@ class UNet2d(nn.Module):
             h = h.to(torch.get_autocast_dtype(x.device.type))
         skips = []
         for level, blocks in enumerate(self.down_blocks):
-            for block in blocks:  # type: ignore[union-attr]
+            for block in blocks:  # type: ignore[union-attr,attr-defined]
                 h = block(h, embedding)
             if level < len(self.downs):
                 skips.append(h)
                 h = self.downs[level](h)
         for level in reversed(range(len(self.ups))):
             h = skips[level] + F.interpolate(self.ups[level](h), scale_factor=2.0, mode="nearest")
-            for block in self.up_blocks[level]:  # type: ignore[union-attr]
+            for block in self.up_blocks[level]:  # type: ignore[union-attr,attr-defined]
                 h = block(h, embedding)
         h = self.out(F.silu(self.out_norm(h)))
         return F.pixel_shuffle(h, self.patch) if self.patch > 1 else h

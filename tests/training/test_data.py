@@ -1,0 +1,121 @@
+"""Banks that go on where they stopped, and patches that depend on (seed, step, item) alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from operators.normalization import Normalization
+from recon3d.errors import ConfigError, InputError
+from recon3d.grid import AffineGrid
+from recon3d.training.config import Data, FolderSource, SyntheticSource
+from recon3d.training.data import STEP, Patches, held_out_slices, prepare_bank
+from recon3d.volume import Volume
+
+HERE = __name__
+NORMALIZATION = Normalization(scale=2000.0, offset=-1000.0)
+
+
+def discs(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], seed: int) -> Volume:
+    """A generator for tests: noise-free discs, another one in each slice."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[1], : shape[2]]
+    data = np.full(shape, -1000.0, np.float32)
+    for image in data:
+        for _ in range(6):
+            centre_y, centre_x = random.uniform(0, shape[1]), random.uniform(0, shape[2])
+            image[(y - centre_y) ** 2 + (x - centre_x) ** 2 < random.uniform(3, 12) ** 2] = random.uniform(-200, 900)
+    return Volume(data, AffineGrid.centred(shape, voxel_mm), "HU")
+
+
+def in_mm(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], seed: int) -> Volume:
+    return Volume(np.zeros(shape, np.float32), AffineGrid.centred(shape, voxel_mm), "1/mm")
+
+
+def _data(count: int = 4, **changes: Any) -> Data:
+    source = SyntheticSource(generator=f"{HERE}:discs", count=count, shape=(3, 40, 48))
+    return Data(**{"sources": (source,), "held_out": 1, "patches": ((16, 4),), **changes})
+
+
+def _bank(tmp_path: Path, data: Data) -> list[list[Path]]:
+    return prepare_bank(data, NORMALIZATION, "HU", tmp_path, lambda message: None)
+
+
+def test_bank_holds_normalised_volumes_and_is_made_once(tmp_path: Path) -> None:
+    (files,) = _bank(tmp_path, _data(2))
+    times = [path.stat().st_mtime_ns for path in files]
+    (longer,) = _bank(tmp_path, _data(3))
+    assert longer[:2] == files
+    assert [path.stat().st_mtime_ns for path in files] == times
+    assert np.load(longer[2]).shape == (3, 40, 48)
+    stored = np.load(files[0]).astype(np.float32) * STEP
+    assert stored.min() == 0.0
+    assert 0.4 < stored.max() < 0.95
+    longer[1].unlink()
+    _bank(tmp_path, _data(3))
+    assert longer[1].exists()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_bank_in_worker_processes_is_the_same(tmp_path: Path) -> None:
+    (one,) = _bank(tmp_path / "one", _data(3))
+    (two,) = _bank(tmp_path / "two", _data(3, workers=2))
+    for a, b in zip(one, two, strict=True):
+        assert np.array_equal(np.load(a), np.load(b))
+
+
+def test_changed_settings_get_another_bank(tmp_path: Path) -> None:
+    source = SyntheticSource(generator=f"{HERE}:discs", count=1, shape=(3, 40, 48), voxel_mm=(1.0, 1.5))
+    (first,), (second,) = _bank(tmp_path, _data(1)), _bank(tmp_path, _data(1, sources=(source,)))
+    assert first[0].parent != second[0].parent
+
+
+def test_patches_are_keyed(tmp_path: Path) -> None:
+    data = _data()
+    sources = _bank(tmp_path, data)
+    first, again = Patches(sources, data, seed=3), Patches(sources, data, seed=3)
+    batches = [first.batch(step) for step in range(3)]
+    assert torch.equal(again.batch(2), batches[2])
+    assert not torch.equal(batches[0], batches[1])
+    assert not torch.equal(Patches(sources, data, seed=4).batch(2), batches[2])
+    # The second part of a step (another rank, or accumulation) are the next items of the same sequence.
+    assert torch.equal(first.batch(1, part=1)[0, 0], first.item(1, 4, 16))
+
+
+def test_patches_are_crops_when_nothing_is_augmented(tmp_path: Path) -> None:
+    data = _data(zoom_share=0.0, scale=(1.0, 1.0), flip_rows=False, flip_columns=False, transpose=False)
+    sources = _bank(tmp_path, data)
+    images = np.concatenate([np.load(path) for path in sources[0]]).astype(np.float32) * STEP
+    windows = np.lib.stride_tricks.sliding_window_view(images, (16, 16), axis=(1, 2))
+    for patch in Patches(sources, data, seed=0).batch(0)[:, 0].numpy():
+        assert (windows == patch).all(axis=(-1, -2)).any()
+
+
+def test_patch_sizes_mix_and_small_images_are_padded(tmp_path: Path) -> None:
+    data = _data(patches=((16, 4), (64, 2)), zoom=(0.5, 2.0), zoom_share=1.0)
+    patches = Patches(_bank(tmp_path, data), data, seed=0)
+    shapes = {tuple(patches.batch(step).shape) for step in range(12)}
+    assert shapes == {(4, 1, 16, 16), (2, 1, 64, 64)}
+    assert all(torch.isfinite(patches.batch(step)).all() for step in range(4))
+
+
+def test_held_out_slices_are_centred_and_spread(tmp_path: Path) -> None:
+    (files,) = _bank(tmp_path, _data(2))
+    slices = held_out_slices(files, 4, 32)
+    volume = np.load(files[0]).astype(np.float32) * STEP
+    assert slices.shape == (4, 1, 32, 32)
+    assert np.array_equal(slices[0, 0].numpy(), volume[0, 4:36, 8:40])
+    assert held_out_slices(files, 2, 64).shape == (2, 1, 64, 64)
+
+
+def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere:discs"):
+        _bank(tmp_path, _data(sources=(SyntheticSource(generator="nowhere:discs"),)))
+    with pytest.raises(InputError, match=r"in HU.*1/mm"):
+        _bank(tmp_path, _data(sources=(SyntheticSource(generator=f"{HERE}:in_mm", count=1, shape=(1, 8, 8)),)))
+    with pytest.raises(ConfigError, match=r"found none"):
+        _bank(tmp_path, _data(sources=(FolderSource(kind="folder", path=tmp_path / "empty"),)))
