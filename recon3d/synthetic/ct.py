@@ -14,7 +14,7 @@ from recon3d.synthetic.anatomy.head import add_head
 from recon3d.synthetic.anatomy.limbs import add_joint, add_limb
 from recon3d.synthetic.anatomy.objects import add_cables, add_implant, add_table, add_test_object
 from recon3d.synthetic.anatomy.organs import add_abdomen, add_breasts, add_chest, add_pelvic_organs, draw_contrast
-from recon3d.synthetic.anatomy.shapes import Canvas, Scene, Tissue, rotation
+from recon3d.synthetic.anatomy.shapes import Canvas, Scene, Tissue, only, rotation
 from recon3d.synthetic.anatomy.skeleton import add_pelvis, add_ribs, add_spine, draw_bone_stock
 from recon3d.synthetic.anatomy.torso import draw_torso, paint_torso
 from recon3d.volume import Volume
@@ -27,7 +27,7 @@ FAMILIES: tuple[str, ...] = tuple(_SHARES)
 """Kinds of content, which a training may hold out: body regions, test objects, and frames well inside a body region."""
 
 # Where the frame looks in the body: lowest and highest z of its centre in mm.
-_LEVELS_MM = {"pelvis": (10.0, 190.0), "abdomen": (200.0, 420.0), "thorax": (430.0, 640.0), "head": (725.0, 890.0)}
+_LEVELS_MM = {"pelvis": (10.0, 190.0), "abdomen": (200.0, 420.0), "thorax": (430.0, 640.0), "head": (725.0, 868.0)}
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _draw_frame(grid: AffineGrid, family: str, rng: np.random.Generator) -> _Fra
     region = family
     if family == "zoom":
         region = str(rng.choice(["abdomen", "thorax", "pelvis", "head", "limb"], p=[0.34, 0.24, 0.2, 0.14, 0.08]))
-    size = rng.uniform(0.85, 1.12) if rng.random() < 0.88 else rng.uniform(0.5, 0.85)
+    size = rng.uniform(0.85, 1.2) if rng.random() < 0.88 else rng.uniform(0.5, 0.85)
     in_plane = float(min(field_mm[0], field_mm[1]))
     if family == "zoom":
         size = float(np.clip(in_plane / rng.uniform(70, 230), 0.7, 4.0))
@@ -117,7 +117,7 @@ def _draw_frame(grid: AffineGrid, family: str, rng: np.random.Generator) -> _Fra
     else:
         origin = np.array([0.0, 0.0, rng.uniform(*_LEVELS_MM[region])])
         origin[:2] += rng.normal(0, 12, 2)
-    half_body = np.array([60.0, 80.0] if region == "head" else [60.0, 60.0] if region == "limb" else [140.0, 85.0])
+    half_body = np.array([60.0, 80.0] if region == "head" else [60.0, 60.0] if region == "limb" else [120.0, 70.0])
     free = np.maximum(half_body - 0.3 * extent[:2], 0.0)
     if region == "head":
         origin[1] -= 25.0
@@ -168,8 +168,9 @@ def _draw_body(canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> None:
             add_limb(outside, elbow, elbow + [-side * rng.uniform(0, 30), -rng.uniform(0, 80), -230], thick * 0.85, stock, contrast.vein_hu, rng)
     outside.paint(canvas)
     lung = float(rng.uniform(-900, -720))
+    gap_mm = rng.uniform(4, 25) if rng.random() < 0.4 else -1.0
     levels = {"skin": rng.uniform(-20, 50), "fat": rng.uniform(-116, -92), "muscle": rng.uniform(35, 68), "visceral": rng.uniform(-112, -80)}
-    paint_torso(canvas, torso, {**levels, "lung": lung, "effusion": rng.uniform(2, 25)})
+    paint_torso(canvas, torso, {**levels, "lung": lung, "effusion": rng.uniform(2, 25), "blanket": rng.uniform(-985, -800), "blanket_gap_mm": gap_mm})
     scene = Scene()
     if low < 480 and high > -10:
         add_abdomen(scene, torso, contrast, rng)
@@ -193,6 +194,11 @@ def _draw_body(canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> None:
                 at = torso.spine(at[2]) + [rng.choice([-1, 1]) * 14, 10, 0]
             add_implant(scene, at, rng)
     scene.paint(canvas)
+    if rng.random() < 0.05:  # a test body: real or printed bone in air, water or resin
+        cast = only(Tissue.SKIN, Tissue.FAT, Tissue.MUSCLE, Tissue.CAVITY, Tissue.SOFT, Tissue.BRAIN, Tissue.FLUID, Tissue.BLOOD, Tissue.CONTENT)
+        filled = (cast >> canvas.tissue.astype(np.int64)) & 1 == 1
+        canvas.hu[filled] = rng.choice([AIR_HU, 0.0, rng.uniform(-80, 120)])
+        canvas.tissue[filled] = Tissue.DEVICE
 
 
 def _draw_limbs(canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> None:
@@ -253,7 +259,7 @@ def _draw_surroundings(still: Canvas, canvas: Canvas, frame: _Frame, rng: np.ran
 
 # Deviation in HU of texture with a length of about 2.5, 7 and 30 mm, for each tissue.
 _TEXTURE_HU = {
-    Tissue.FAT: (5, 7, 4), Tissue.MUSCLE: (7, 9, 4), Tissue.CAVITY: (9, 14, 6), Tissue.LUNG: (28, 20, 25), Tissue.SOFT: (3, 4, 4),
+    Tissue.FAT: (5, 7, 4), Tissue.MUSCLE: (7, 6, 4), Tissue.CAVITY: (9, 14, 6), Tissue.LUNG: (28, 20, 25), Tissue.SOFT: (3, 4, 4),
     Tissue.CORTEX: (50, 80, 60), Tissue.MARROW: (55, 45, 25), Tissue.BLOOD: (2, 3, 5), Tissue.CONTENT: (8, 12, 8),
     Tissue.GAS: (2, 3, 2), Tissue.BRAIN: (1.5, 1.5, 1.5), Tissue.FLUID: (1, 2, 2), Tissue.SKIN: (5, 10, 10), Tissue.METAL: (20, 50, 50),
     Tissue.DEVICE: (3, 3, 4),
@@ -280,18 +286,21 @@ def _scan(canvas: Canvas, family: str, rng: np.random.Generator) -> np.ndarray:
     """See the drawing as a scanner does: blur and overshoot of the kernel, noise, the round field of view, padding."""
     step = np.array(canvas.voxel_mm)
     nz, ny, nx = canvas.hu.shape
-    in_plane_mm = rng.uniform(0.3, 0.85)
-    sharp = rng.uniform(0.0, 0.55)
+    in_plane_mm = rng.uniform(0.35, 1.0)
+    sharp = rng.uniform(0.1, 0.62)
     blur = np.sqrt((in_plane_mm / step) ** 2 + sharp**2)
     blur[0] = np.sqrt((rng.uniform(0.3, 1.3) / step[0]) ** 2 + rng.uniform(0, 0.5) ** 2)
     data = gaussian_filter(canvas.hu, np.minimum(blur, 3.0), mode="nearest", truncate=3.0)
     if rng.random() < 0.3:
         wide = gaussian_filter(data, (0, 1.1 + blur[1], 1.1 + blur[2]), mode="nearest", truncate=2.5)
         data += np.float32(rng.uniform(0.1, 0.7)) * (data - wide)
-    deviation = float(np.clip(rng.lognormal(1.5, 0.7), 0.3, 35.0))
-    if rng.random() < 0.12:
+    deviation = float(np.clip(rng.lognormal(1.7, 0.6), 0.5, 35.0))
+    if rng.random() < 0.08:
         deviation = 0.0
-    noise = grain((nz, ny, nx), (rng.uniform(0, 0.6), *(rng.uniform(0.25, 0.9),) * 2), rng)
+    width = rng.uniform(0.25, 0.9)
+    # Photons starved along the wide side of a body leave streaks.
+    streak = rng.uniform(1.5, 4.0) if rng.random() < 0.2 else 1.0
+    noise = grain((nz, ny, nx), (rng.uniform(0, 0.6), width, width * streak), rng)
     data += np.float32(deviation) * noise
     outside = float(rng.choice([-1000.0, -1024.0], p=[0.6, 0.4]))
     y = (np.arange(ny) - (ny - 1) / 2)[:, None] * step[1]

@@ -32,14 +32,18 @@ def add_head(scene: Scene, base_mm: np.ndarray, stock: BoneStock, rng: np.random
     for grow, hu, tissue in ((0.0, skin, Tissue.SKIN), (-1.8, fat, Tissue.FAT)):
         scene.ellipsoid(centre, skull + scalp + grow, hu, tissue, power=power, over=_ALL)
         scene.ellipsoid(face + [0, 4, -12], np.array([62, 54, 66]) + grow, hu, tissue, power=2.6, over=_ALL)
-        scene.tube(np.array([at(0, -46, 14), at(0, -60, -8)]), np.array([7, 13]) + grow, hu, tissue, over=_ALL)
+        scene.tube(np.array([at(0, -46, 14), at(0, -55, -6)]), np.array([6, 10]) + grow, hu, tissue, over=_ALL)
         for side in (-1.0, 1.0):
             scene.ellipsoid(centre + [side * (wide + 9), 8, -48], np.array([7, 20, 30]) + grow * 0.6, hu, tissue, over=_ALL, turn=rotation((0.2, 0, side * 0.4)))
-    scene.tube(np.array([[x0, y0, z0 - 110], [x0, y0 - 4, z0 - 20]]), np.array([54, 52]), muscle, Tissue.MUSCLE, bump=(1, 3.0))
+    scene.tube(np.array([[x0, y0, z0 - 5], [x0, y0 - 4, z0 + 18]]), np.array([50, 46]), muscle, Tissue.MUSCLE, bump=(1, 3.0))
     for side in (-1.0, 1.0):
         scene.ellipsoid(at(side * 50, 18, -18), (9, 19, 34), muscle, Tissue.MUSCLE, bump=(1, 1.0))
         scene.ellipsoid(at(side * 36, 24, -20), (10, 14, 26), muscle, Tissue.MUSCLE, bump=(1, 1.0))
     scene.ellipsoid(at(0, 0, -42), (26, 34, 20), muscle, Tissue.MUSCLE, bump=(1, 1.5))
+    for _ in range(14):  # planes of fat between the muscles of neck and face
+        spot = at(rng.normal(0, 28), rng.uniform(-20, 95), rng.uniform(-80, 10))
+        leaf = (rng.uniform(8, 22), rng.uniform(0.8, 2.2), rng.uniform(15, 35))
+        scene.ellipsoid(spot, leaf, fat, Tissue.FAT, turn=rotation((*rng.normal(0, 0.2, 2), rng.uniform(0, np.pi))), over=only(Tissue.MUSCLE), bump=(1, 3.0))
     scene.ellipsoid(centre, skull + 1.5, muscle, Tissue.MUSCLE, power=power)
 
     # Vault: outer table, diploe, inner table; then fluid, brain.

@@ -19,7 +19,8 @@ def add_test_object(scene: Scene, extent_mm: tuple[float, float, float], rng: np
     """Add one object of random design that about fills `extent_mm` (x, y, z)."""
     design = rng.choice(["inserts", "bars", "leaves", "packing", "rings", "boxes"], p=[0.28, 0.14, 0.2, 0.14, 0.1, 0.14])
     size = min(extent_mm[0], extent_mm[1]) * 0.5
-    {"inserts": _inserts, "bars": _bars, "leaves": _leaves, "packing": _packing, "rings": _rings, "boxes": _boxes}[design](scene, size, extent_mm[2], rng)  # fmt: skip
+    length = max(extent_mm[2], 0.5 * size)
+    {"inserts": _inserts, "bars": _bars, "leaves": _leaves, "packing": _packing, "rings": _rings, "boxes": _boxes}[design](scene, size, length, rng)  # fmt: skip
 
 
 def _shell(scene: Scene, size: float, length: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
@@ -106,8 +107,10 @@ def _packing(scene: Scene, size: float, length: float, rng: np.random.Generator)
 
 def _leaves(scene: Scene, size: float, length: float, rng: np.random.Generator) -> None:
     """Dead leaves: shapes of all scales in front of each other, the statistics of natural images."""
+    if rng.random() < 0.7:
+        _shell(scene, size, length, rng)
     mean, spread = rng.uniform(-100, 100), rng.choice([30.0, 120.0, 500.0])
-    for _ in range(rng.integers(150, 500)):
+    for _ in range(rng.integers(300, 1000)):
         radius = size * 0.015 / (1 - rng.random() * 0.96) ** 0.75
         at = rng.uniform(-1.1, 1.1, 3) * [size, size, length * 0.7]
         radii = radius * rng.uniform(0.4, 1.8, 3)

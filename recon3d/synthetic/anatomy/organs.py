@@ -11,6 +11,7 @@ from .torso import Torso
 
 INSIDE = only(Tissue.CAVITY, Tissue.SOFT, Tissue.BLOOD, Tissue.CONTENT, Tissue.GAS, Tissue.FLUID, Tissue.LUNG)
 _CAVITY = only(Tissue.CAVITY)
+_UNDER_DOME = INSIDE & ~only(Tissue.LUNG)  # the lung lies on the dome of liver and spleen
 _LUNG = only(Tissue.LUNG)
 
 
@@ -149,9 +150,9 @@ def add_abdomen(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.G
     # Liver: a large right lobe under the dome and a wedge to the left.
     bump = (0, rng.uniform(2, 6))
     lobe = np.array([-width * 0.5, y0 - 5, dome - rng.uniform(70, 95) * size])
-    scene.ellipsoid(lobe, (width * 0.52 * size, depth * 0.86, 92 * size), contrast.liver_hu, Tissue.SOFT, over=INSIDE, power=2.5, turn=rotation((0, 0.15, 0.1)), bump=bump)  # fmt: skip
+    scene.ellipsoid(lobe, (width * 0.6 * size, depth * 0.98, 105 * size), contrast.liver_hu, Tissue.SOFT, over=_UNDER_DOME, power=2.5, turn=rotation((0, 0.15, 0.1)), bump=bump)  # fmt: skip
     left = lobe + [width * rng.uniform(0.4, 0.6), -depth * 0.35, 22 * size]
-    scene.ellipsoid(left, (width * 0.52, depth * 0.42, 42 * size), contrast.liver_hu, Tissue.SOFT, over=INSIDE, turn=rotation((0.2, -0.35, 0.1)), bump=bump)  # fmt: skip
+    scene.ellipsoid(left, (width * 0.55, depth * 0.46, 48 * size), contrast.liver_hu, Tissue.SOFT, over=_UNDER_DOME, turn=rotation((0.2, -0.35, 0.1)), bump=bump)  # fmt: skip
     liver = only(Tissue.SOFT)
     porta = lobe + [width * 0.36, 8, -8]
     for root, heading, hu, radius in (
@@ -176,7 +177,7 @@ def add_abdomen(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.G
 
     spleen = np.array([width * 0.72, y0 + depth * 0.32, dome - rng.uniform(60, 95)])
     grow = rng.lognormal(0.0, 0.18)
-    scene.ellipsoid(spleen, np.array([width * 0.27, depth * 0.48, 52]) * grow, contrast.spleen_hu, Tissue.SOFT, over=INSIDE, turn=rotation((0.2, 0.2, -0.45)), bump=(1, 2.0))  # fmt: skip
+    scene.ellipsoid(spleen, np.array([width * 0.32, depth * 0.55, 56]) * grow, contrast.spleen_hu, Tissue.SOFT, over=_UNDER_DOME, turn=rotation((0.2, 0.2, -0.45)), bump=(1, 2.0))  # fmt: skip
     scene.ellipsoid(spleen - [width * 0.26, depth * 0.1, 0], np.array([width * 0.16, depth * 0.3, 36]) * grow, -95.0, Tissue.CAVITY, over=INSIDE, turn=rotation((0.2, 0.2, -0.45)), bump=(1, 2.0))  # fmt: skip
 
     _add_stomach(scene, np.array([width * 0.42, y0 - depth * 0.25, dome - 75]), contrast, rng)
@@ -232,7 +233,7 @@ def _add_gut(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Gene
     oral = rng.random() < 0.3
     small = np.array([0.3, 0.35 if oral else 0.0, 0.03, 0.05, 0.12, 0.5])
     small /= small.sum()
-    for _ in range(rng.integers(4, 11)):
+    for _ in range(rng.integers(6, 18)):
         low = np.array([-width * 0.6, y0 - depth * 0.7, 60.0])
         high = np.array([width * 0.6, y0 + depth * 0.05, 290.0])
         filling = str(rng.choice(kinds, p=small))
@@ -358,9 +359,9 @@ def add_chest(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Gen
         scene.tube(np.array([[6, y0 + 4, 548], hilum + [0, -6, 6]]), rng.uniform(8, 11), right_hu, Tissue.BLOOD, over=wide)
         for _ in range(5):
             scene.ellipsoid(hilum + rng.normal(0, 9, 3), rng.uniform(4, 9, 3), rng.uniform(30, 80), Tissue.SOFT, over=only(Tissue.CAVITY, Tissue.LUNG))
-        for heading in ((side, -0.5, 0.9), (side, 0.7, 0.6), (side, -0.8, -0.3), (side, 0.7, -0.6), (side * 0.6, 0.3, -1.2), (side * 0.6, -0.2, 1.2), (side * 0.8, -0.5, -1.0)):  # fmt: skip
+        for heading in ((side, 0.1, 0.2), (side * 0.5, 1.0, -0.3), (side * 0.5, -1.0, 0.4), (side, -0.5, 0.9), (side, 0.7, 0.6), (side, -0.8, -0.3), (side, 0.7, -0.6), (side * 0.6, 0.3, -1.2), (side * 0.6, -0.2, 1.2), (side * 0.8, -0.5, -1.0)):  # fmt: skip
             hu = right_hu if rng.random() < 0.5 else contrast.artery_hu
-            tree = branches(hilum + rng.normal(0, 6, 3), np.array(heading), rng.uniform(3.2, 4.8), 30, 8, rng, 0.55, 0.75)
+            tree = branches(hilum + rng.normal(0, 6, 3), np.array(heading), rng.uniform(3.2, 4.8), 25, 9, rng, 0.65, 0.79)
             scene.segments(*tree, max(hu * 0.9, 35), Tissue.BLOOD, over=_LUNG)
         for heading in ((side, 0.1, -0.9), (side, -0.3, 0.6)):
             tree = branches(hilum, np.array(heading), 4.5, 26, 5, rng, 0.5, 0.75)

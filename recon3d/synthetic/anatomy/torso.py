@@ -16,8 +16,8 @@ _KNOTS_MM = [-460, -100, 0, 60, 120, 200, 280, 380, 480, 560, 615, 655, 700, 780
 _TYPICAL = {
     "half_width": [60, 150, 155, 150, 142, 132, 128, 138, 148, 150, 172, 100, 56, 56],
     "half_depth": [60, 90, 92, 92, 92, 90, 90, 98, 104, 98, 80, 66, 58, 58],
-    "front": [40, 40, 25, 14, 10, 11, 11, 10, 13, 18, 20, 20, 15, 15],
-    "side": [60, 60, 60, 50, 26, 18, 16, 11, 13, 26, 60, 30, 15, 15],
+    "front": [40, 40, 25, 12, 9, 9, 9, 8, 10, 16, 20, 20, 15, 15],
+    "side": [60, 60, 60, 50, 26, 16, 14, 10, 11, 24, 60, 30, 15, 15],
     "back": [80, 80, 60, 50, 45, 40, 38, 32, 28, 28, 30, 30, 25, 25],
 }
 # The compiled kernel takes plain integers.
@@ -107,16 +107,17 @@ def draw_torso(rng: np.random.Generator) -> Torso:
     shape[10] = rng.uniform(60, 110)  # height of the domes
     shape[11] = rng.uniform(-12, 8)  # left dome against the right
     shape[12] = rng.uniform(22, 38)  # half width of the mediastinum
-    shape[13] = rng.uniform(0.3, 1.2)  # how marked the fat planes in muscle are
+    shape[13] = rng.uniform(0.4, 2.2)  # how marked the fat planes in muscle are
     shape[14] = rng.normal(0, 4)  # scoliosis
     shape[15] = rng.uniform(-0.3, 0.8) if rng.random() < 0.25 else -9.0  # pleural effusion: relative height of its level
     return Torso(table, shape)
 
 
 def paint_torso(canvas: Canvas, torso: Torso, levels_hu: dict[str, float]) -> None:
-    """Paint the layers; `levels_hu` gives skin, fat, muscle, visceral fat, lung and effusion."""
+    """Paint the layers; `levels_hu` gives skin, fat, muscle, visceral fat, lung, effusion and blanket, and the gap in mm
+    between skin and blanket (negative: none)."""
     levels = np.array(
-        [levels_hu[name] for name in ("skin", "fat", "muscle", "visceral", "lung", "effusion")], dtype=np.float32
+        [levels_hu[name] for name in ("skin", "fat", "muscle", "visceral", "lung", "effusion", "blanket", "blanket_gap_mm")], dtype=np.float32
     )
     _paint_layers(
         canvas.hu, canvas.tissue, canvas.body_mm, canvas.bumps, torso.table, torso.shape, levels, np.float32(canvas.edge_mm)
@@ -174,6 +175,10 @@ def _paint_layers(
                 fat = row[5] * max(one + shape[6] * cosine + shape[7] * wide + shape[8] * sine + np.float32(0.15) * b0, np.float32(0.15))
                 outer = _cover(lean - fat - np.float32(1.8), edge)
                 if outer <= zero:
+                    gap = levels[7] * (one + np.float32(0.55) * b0 + np.float32(0.25) * b1 + np.float32(0.3) * cosine)
+                    sheet = _cover(abs(lean - fat - gap) - np.float32(0.8), edge)
+                    if gap > zero and sheet > zero and tissue[k, j, i] == 0:
+                        hu[k, j, i] += sheet * (levels[6] - hu[k, j, i])
                     continue
                 value = hu[k, j, i] + outer * (levels[0] - hu[k, j, i])
                 label = _SKIN
@@ -187,7 +192,8 @@ def _paint_layers(
                     if deep > np.float32(0.5):
                         label = _MUSCLE
                     front, back = max(cosine, zero), max(-cosine, zero)
-                    wall = row[2] * front * front + row[4] * back * back + row[3] * sine * sine
+                    deep_back = back * back * back * back
+                    wall = row[2] * front * front + row[4] * deep_back + row[3] * (one - front * front - deep_back)
                     wall *= one + np.float32(0.12) * b0
                     # Planes of fat between the muscles: layers of the wall, and level sets of a smooth field.
                     plane = abs(b1 + np.float32(0.35) * b2) * np.float32(9.0) - shape[13]
@@ -210,7 +216,7 @@ def _paint_layers(
                         dome = shape[9] + shape[10] * (one - side * side - ahead * ahead) + np.float32(5.0) * b0
                         if x > zero:
                             dome += shape[11]
-                        middle = shape[12] + np.float32(5.0) * b0
+                        middle = shape[12] + np.float32(7.0) * b0 + np.float32(3.0) * b1
                         if z < np.float32(540.0):
                             middle += (np.float32(540.0) - z) * np.float32(0.08)
                         # The mediastinum is wide at the spine, narrow behind the breast bone.
