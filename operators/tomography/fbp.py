@@ -180,7 +180,7 @@ def _common(values: FloatArray, what: str) -> float:
 def angular_weights(angles_rad: FloatArray, period: float) -> tuple[FloatArray, bool]:
     """Half the gaps to the neighbours of each angle modulo `period`, and whether the angles go all the way round.
 
-    One gap more than three times the next largest is no gap between views but the end of the arc and counts as the next.
+    One gap more than three times the next largest is the end of the arc, no gap between views: it counts as the next.
     """
     folded = np.mod(angles_rad, period)
     order = np.argsort(folded, kind="stable")
