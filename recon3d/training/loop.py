@@ -77,7 +77,7 @@ def train(config: TrainConfig, *, resume: bool = True) -> Path:
     losses: list[float] = []
     saved = validated = shown = state.elapsed_s
     with _stop_flag() as stop:
-        while not state.done and not stop.is_set():
+        while not state.agree(stop.is_set()) and not state.done:
             losses.append(state.train_step(patches))
             if not math.isfinite(losses[-1]):
                 raise InputError(f"The loss is not finite at step {state.step}; lower optimiser.learning_rate.")
@@ -136,11 +136,15 @@ class TrainingState:
 
     @property
     def done(self) -> bool:
-        if self.world == 1:
-            return self.progress >= 1
-        flag = torch.tensor([self.progress], device=self.device)  # clocks differ between ranks: rank 0 decides
-        dist.broadcast(flag, 0)
-        return flag.item() >= 1
+        return self.progress >= 1
+
+    def agree(self, stop: bool) -> bool:
+        """Whether any rank was told to stop; also brings all ranks to one clock, which the learning rate may follow."""
+        if self.world > 1:
+            both = torch.tensor([self.elapsed_s, float(stop)], dtype=torch.float64, device=self.device)
+            dist.all_reduce(both, dist.ReduceOp.MAX)
+            self.elapsed_s, stop = float(both[0]), bool(both[1])
+        return stop
 
     @property
     def learning_rate(self) -> float:

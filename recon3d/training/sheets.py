@@ -66,13 +66,15 @@ def draw_samples(
 
 
 def draw_denoising(denoiser: EDMDenoiser, images: Tensor, path: Path, dtype: torch.dtype | None) -> None:
+    """Columns in pairs: noisy and denoised; the last row is the truth, twice."""
     rows, labels = [], []
+    images = images[:4]
     for sigma in (0.05, 0.2, 1.0):
-        given = noisy(images[:4], sigma)
+        given = noisy(images, sigma)
         found = denoise(denoiser, given, sigma, dtype)
-        rows.append([panel for k in range(4) for panel in (given[k, 0], found[k, 0])])
+        rows.append([panel for pair in zip(given[:, 0], found[:, 0], strict=True) for panel in pair])
         labels.append(f"sigma {sigma:g}: noisy, denoised")
-    rows.append([panel for k in range(4) for panel in (images[k, 0], images[k + 4, 0])])
+    rows.append([panel for image in images[:, 0] for panel in (image, image)])
     _sheet(path, rows, [*labels, "truth"])
 
 

@@ -61,6 +61,7 @@ def test_bank_holds_normalised_volumes_and_is_made_once(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.slow  # each worker process imports torch
 def test_bank_in_worker_processes_is_the_same(tmp_path: Path) -> None:
     (one,) = _bank(tmp_path / "one", _data(3))
     (two,) = _bank(tmp_path / "two", _data(3, workers=2))

@@ -79,10 +79,10 @@ def test_a_resumed_training_gives_the_same_bits(tmp_path: Path, monkeypatch: pyt
 def test_it_learns(tmp_path: Path, half: bool) -> None:
     """Loss 1 is a network that answers nothing; the model must beat the best constant answer and the noisy image."""
     settings = {"warmup_steps": 5, "ema": 0.9, "learning_rate": 5e-3}
-    model = load_model(train(_config(tmp_path, optimiser=settings, budget={"steps": 60}, half=half)))
+    model = load_model(train(_config(tmp_path, optimiser=settings, budget={"steps": 250}, half=half)))
     psnr = model.card.training["held_out_psnr_db"]
-    assert psnr["0.1"] > 20 + 3
-    assert psnr["0.5"] > 6 + 6
+    assert psnr["0.1"] > 21.5  # the noisy image has 20
+    assert psnr["0.5"] > 14  # the best constant has 10, the noisy image 6
 
 
 def test_the_loss_of_a_silent_network_is_one() -> None:
