@@ -5,7 +5,7 @@ Five lines do what the command line does, with the same numbers::
     import recon3d
 
     volume = recon3d.load("ct.nii.gz")
-    scan = recon3d.simulate(volume, views=16, photons=1e5)
+    scan = recon3d.simulate(volume, {"views": 16}, noise={"photons": 1e5})
     result = recon3d.reconstruct(recon3d.problem_for(scan), "tv")
     recon3d.save(result.volume, "tv.nii.gz")
 """

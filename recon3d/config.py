@@ -26,7 +26,7 @@ class MethodConfig(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: str = Field("auto", description="a name that `recon3d methods` lists")
+    name: str = Field(description="a name that `recon3d methods` lists")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class GeometryConfig(Section):
     start_deg: float = 0.0
     source_to_axis_mm: float | None = Field(None, gt=0, description="fan beam only")
     source_to_detector_mm: float | None = Field(None, gt=0, description="fan beam only")
-    columns: int | None = Field(None, ge=1, description="detector pixels per row; enough to see the whole grid by default")
+    n_columns: int | None = Field(None, ge=1, description="detector pixels per row; enough to see the whole grid by default")
     column_mm: float | None = Field(None, gt=0, description="detector pixel width; as fine as the voxels by default")
 
 
@@ -242,11 +242,11 @@ def validate(kind: type[C], content: Mapping[str, Any], name: str) -> C:
     except ValidationError as error:
         faults.append(describe_faults(error, kind, f"{name}: {{}}"))
     method = content.get("method")
-    if kind is ReconstructConfig and isinstance(method, dict) and isinstance(method.get("name", "auto"), str):
+    if kind is ReconstructConfig and isinstance(method, dict) and isinstance(method.get("name"), str):
         from recon3d.methods import make_method
 
         try:
-            make_method(method.get("name", "auto"), {k: v for k, v in method.items() if k != "name"})
+            make_method(method["name"], {k: v for k, v in method.items() if k != "name"})
         except ConfigError as error:
             faults.append(str(error))
     if faults or result is None:

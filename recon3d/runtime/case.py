@@ -193,15 +193,9 @@ def simulate_case(path: Path, output: Path, config: SimulateConfig, *, overwrite
     if not isinstance(volume, Volume):
         raise InputError(f"{path} holds a scan, not a volume: `recon3d simulate` takes an image, e.g. NIfTI or DICOM.")
     geometry = config.geometry.model_dump(exclude_none=True)
-    scan = simulate(
-        volume,
-        beam=config.beam,
-        **geometry,
-        photons=config.noise.photons,
-        water_per_mm=config.water_per_mm,
-        seed=config.run.seed,
-        finer=config.finer,
-    )
+    settings = {"beam": config.beam, "water_per_mm": config.water_per_mm, **geometry}
+    noise = config.noise.model_dump(exclude_none=True)
+    scan = simulate(volume, settings, noise=noise, seed=config.run.seed, finer=config.finer)
     save(scan, output, overwrite=overwrite)
     return scan
 

@@ -1,0 +1,258 @@
+"""The commands: parse, call the library, print; everything heavy is imported inside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+app = typer.Typer(
+    name="recon3d",
+    help="3D reconstruction with learned priors, from a file to a file. Not for clinical use.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Input = Annotated[Path, typer.Argument(help="input file or folder", show_default=False)]
+Output = Annotated[Path, typer.Argument(help="output file, its format by its suffix", show_default=False)]
+Recipe = Annotated[Optional[str], typer.Option("--config", "-c", help="recipe name (`recon3d configs`) or YAML file")]  # noqa: UP045
+Overrides = Annotated[Optional[list[str]], typer.Argument(help="settings, e.g. method.iterations=50")]  # noqa: UP045
+Force = Annotated[bool, typer.Option("--force", help="replace outputs that exist")]
+Threads = Annotated[Optional[int], typer.Option("--threads", min=1, help="CPU threads; the cores allotted by default")]  # noqa: UP045
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+@app.command()
+def reconstruct(
+    input: Annotated[Optional[Path], typer.Argument(help="scan file (left out with --from)", show_default=False)] = None,  # noqa: UP045
+    output: Annotated[Optional[Path], typer.Argument(help="volume file: .nii.gz, .h5 ...", show_default=False)] = None,  # noqa: UP045
+    overrides: Overrides = None,
+    config: Recipe = None,
+    source: Annotated[Optional[str], typer.Option(help="how to read an array file: a name or a YAML mapping")] = None,  # noqa: UP045
+    from_record: Annotated[Optional[Path], typer.Option("--from", help="repeat the run of a .recon.json")] = None,  # noqa: UP045
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
+    max_memory: Annotated[Optional[str], typer.Option("--max-memory", help="limit such as 4G")] = None,  # noqa: UP045
+    force_prior: Annotated[bool, typer.Option("--force-prior", help="go on although a model does not fit")] = False,
+    force: Force = False,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Reconstruct a scan into a volume, with a picture and a record beside it."""
+    from recon3d.config import ReconstructConfig, apply_overrides, read_recipe, validate
+    from recon3d.errors import ConfigError
+
+    if from_record is not None:
+        from recon3d.runtime.record import read_record
+
+        record = read_record(from_record)
+        if output is None:  # `reconstruct --from r.recon.json OUT`: the one path given is the output
+            input, output = Path(record["input"]["path"]), input
+        name, content = from_record.name, record["config"]
+    elif config is None:
+        raise ConfigError("Give a recipe with --config: `recon3d configs` lists them, e.g. --config ct-parallel-tv.")
+    else:
+        name, content = read_recipe(config)
+    if input is None or output is None:
+        raise ConfigError("Give an input and an output: recon3d reconstruct SCAN.h5 VOLUME.nii.gz --config NAME.")
+    extra = {"source": source, "run.threads": threads, "run.max_memory": max_memory, "force_prior": force_prior or None}
+    given = [f"{key}={json.dumps(value)}" for key, value in extra.items() if value is not None]
+    settings = validate(ReconstructConfig, apply_overrides(content, [*(overrides or []), *given]), name)
+
+    from recon3d.runtime.case import plan_case, reconstruct_case
+
+    if dry_run:
+        for line in plan_case(input, settings).lines():
+            typer.echo(line)
+        return
+    result = reconstruct_case(input, output, settings, overwrite=force, quiet=quiet)
+    facts = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in result.facts.items())
+    typer.echo(f"{output}: {result.volume.shape} in {result.volume.units}  {facts}".rstrip())
+
+
+@app.command()
+def simulate(
+    input: Input,
+    output: Output,
+    overrides: Overrides = None,
+    config: Recipe = "ct-parallel",
+    force: Force = False,
+    threads: Threads = None,
+) -> None:
+    """Simulate the scan of a volume: the same physics run forward, on a finer grid, with noise."""
+    from recon3d.config import SimulateConfig, load_config
+
+    given = [] if threads is None else [f"run.threads={threads}"]
+    settings = load_config(SimulateConfig, config, [*(overrides or []), *given])
+
+    from recon3d.runtime.case import simulate_case
+
+    scan = simulate_case(input, output, settings, overwrite=force)
+    typer.echo(f"{output}: {scan}")
+
+
+@app.command()
+def inspect(
+    input: Input,
+    source: Annotated[Optional[str], typer.Option(help="how to read an array file: a name or a YAML mapping")] = None,  # noqa: UP045
+    as_json: AsJson = False,
+) -> None:
+    """Say what a file holds: data, geometry, units, and what was assumed."""
+    from recon3d.io.inspect import describe
+
+    facts = describe(input, **({} if source is None else {"mapping": source}))
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1, default=str))
+        return
+    _echo_facts(facts)
+
+
+@app.command()
+def compare(
+    results: Annotated[list[Path], typer.Argument(help="volumes to score, one or several")],
+    reference: Annotated[Path, typer.Option("--reference", "-r", help="the truth")],
+    picture: Annotated[Optional[Path], typer.Option("--picture", help="write a PNG with all volumes side by side")] = None,  # noqa: UP045
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score volumes against a reference: PSNR with its range, SSIM in three planes, NMSE."""
+    from recon3d.runtime.comparison import compare_files
+
+    table = compare_files(results, reference, picture=picture, overwrite=force)
+    if as_json:
+        typer.echo(json.dumps(table, indent=1))
+        return
+    for line in _table(table):
+        typer.echo(line)
+
+
+@app.command()
+def convert(
+    input: Input,
+    output: Output,
+    series: Annotated[Optional[str], typer.Option(help="which DICOM series, where there are several")] = None,  # noqa: UP045
+    force: Force = False,
+) -> None:
+    """Convert between formats, exact in world coordinates."""
+    from recon3d.io.convert import convert as convert_file
+
+    convert_file(input, output, overwrite=force, **({} if series is None else {"series": series}))
+    typer.echo(f"{output}: written")
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="training recipe or YAML file")],
+    overrides: Overrides = None,
+    threads: Threads = None,
+) -> None:
+    """Train a model; the same command goes on where an interrupted one stopped."""
+    from recon3d.config import read_recipe
+    from recon3d.runtime.device import set_threads
+    from recon3d.training.config import TrainConfig
+
+    name, content = read_recipe(config)
+    settings = TrainConfig.from_settings(name, content, overrides or [])
+    set_threads(threads)
+
+    from recon3d.training import train as run_training
+
+    typer.echo(f"{run_training(settings)}: trained")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this installation can do: versions, devices, backends, models."""
+    from recon3d.runtime.doctor import examine
+
+    facts = examine()
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
+    else:
+        _echo_facts(facts)
+
+
+@app.command()
+def methods(as_json: AsJson = False) -> None:
+    """List the methods and their settings."""
+    from recon3d.methods import method_class, method_names
+
+    if as_json:
+        described = {
+            name: {"summary": cls.summary, "roles": dict(cls.roles), "settings": cls.model_json_schema()["properties"]}
+            for name in method_names()
+            for cls in [method_class(name)]
+        }
+        typer.echo(json.dumps(described, indent=1))
+        return
+    for name in method_names():
+        cls = method_class(name)
+        typer.echo(f"{name:<18} {cls.summary}")
+        for field, info in cls.model_fields.items():
+            typer.echo(f"    {field:<16} {info.description or ''} ({info.default!r})")
+
+
+@app.command()
+def configs() -> None:
+    """List the recipes."""
+    from recon3d.config import read_recipe, recipes
+
+    for name in recipes():
+        _, content = read_recipe(name)
+        typer.echo(f"{name:<24} {content.get('task', 'reconstruct'):<12} {content.get('description', '')}")
+
+
+@app.command()
+def models(
+    action: Annotated[str, typer.Argument(help="list, show or verify")] = "list",
+    name: Annotated[Optional[str], typer.Argument(help="model name or file", show_default=False)] = None,  # noqa: UP045
+    as_json: AsJson = False,
+) -> None:
+    """List the models that are known, show the card of one, or verify its weights."""
+    from recon3d.errors import ConfigError
+    from recon3d.priors import find_model, list_models, read_card, verify
+
+    if action == "list":
+        for entry in list_models():
+            typer.echo(f"{entry.name:<18} {entry.card.summary if entry.card else entry.fault}")
+        return
+    if action not in ("show", "verify"):
+        raise ConfigError(f"`recon3d models` takes list, show or verify, got '{action}'.")
+    if name is None:
+        raise ConfigError(f"`recon3d models {action}` needs the name or the file of a model: `recon3d models` lists them.")
+    path = find_model(name)
+    card = verify(path) if action == "verify" else read_card(path)
+    if as_json:
+        typer.echo(card.model_dump_json(indent=1))
+    elif action == "show":
+        _echo_facts(card.model_dump(mode="json"))
+    else:
+        typer.echo(f"{name}: SHA-256 {card.sha256} is that of its tensors")
+
+
+def _echo_facts(facts: dict[str, Any], indent: int = 0) -> None:
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            typer.echo(f"{' ' * indent}{key}")
+            _echo_facts(value, indent + 2)
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            typer.echo(f"{' ' * indent}{key:<{max(18 - indent, 1)}} {shown}")
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    """Rows of equal keys as aligned text."""
+    keys = list(rows[0])
+    cells = [[_cell(row[key]) for key in keys] for row in rows]
+    widths = [max(len(key), *(len(line[k]) for line in cells)) for k, key in enumerate(keys)]
+    lines = ["  ".join(key.ljust(width) for key, width in zip(keys, widths, strict=True))]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
+    return [line.rstrip() for line in lines]
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
