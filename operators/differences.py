@@ -87,5 +87,6 @@ class ForwardDifference(LinearOperator):
     def restrict(self, axis: str, start: int, stop: int) -> Slab | None:
         if axis == self.axis:
             return None
-        part = ForwardDifference(self.space.resized(axis, stop - start), self.axis, self.spacing, self.boundary, self.device)
+        space = self.space.resized(axis, stop - start)
+        part = ForwardDifference(space, self.axis, self.spacing, self.boundary, self.device)
         return Slab(part, axis, start, stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class CGResult:
     ----------
     x : the solution
     steps : steps taken (of the slowest problem in a batch)
-    relative_residual : float64 tensor, one number per problem: the residual the stop looks at, over the right-hand side's
+    relative_residual : float64 tensor, one number per problem: the residual that decides, over the right-hand side
     stopped_by : "rtol" (every problem), "breakdown" (any problem met <p, Kp> <= 0 or a value that is not a number),
         "discrepancy" (`cgls`: the data are fitted well enough), "callback" or "max_steps"
     """
@@ -136,7 +137,7 @@ def cgls(
         Gets step, x and the relative data residual ||A x - y|| / ||y||; False stops.
     """
     y_norm = norm(y)
-    r = y if x is None else y - A(x)
+    r: Any = y if x is None else y - A(x)
     s: Tensor = A.H(r) if x is None else A.H(r) - damping * x
     scale = (norm(s) if x is None else norm(A.H(y))).square()
     x = torch.zeros_like(s) if x is None else x.clone()
@@ -150,7 +151,7 @@ def cgls(
             stopped_by = "discrepancy"
         if stopped_by != "max_steps" or steps == max_steps:
             break
-        q: Element = A(p)
+        q = A(p)
         curvature = norm(q).square() + damping * norm(p).square()
         if not float(curvature) > 0:
             stopped_by = "breakdown"

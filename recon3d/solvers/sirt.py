@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from operators.blocks import Blocks
 from operators.errors import ShapeError
 from operators.linear import LinearOperator
 from operators.reduce import norm
-from operators.space import BlockSpace, Element
+from operators.space import Element
 from recon3d.solvers.cg import Callback
 
 __all__ = ["SIRTResult", "sirt"]
@@ -20,7 +21,15 @@ __all__ = ["SIRTResult", "sirt"]
 
 @dataclass(frozen=True)
 class SIRTResult:
-    """The last iterate, the steps taken, ||A x - y|| / ||y|| before the last update, and "rtol", "callback" or "max_steps"."""
+    """What the solver found and why it stopped.
+
+    Parameters
+    ----------
+    x : the last iterate
+    steps : passes over the data
+    relative_residual : ||A x - y|| / ||y|| before the last update
+    stopped_by : "rtol", "callback" or "max_steps"
+    """
 
     x: Tensor
     steps: int
@@ -42,8 +51,8 @@ def sirt(
 ) -> SIRTResult:
     """x <- x + relaxation C A^H R (y - A x), with R and C the inverse row and column sums of a non-negative A.
 
-    Rows and columns that sum to 0 (rays that miss the volume, voxels no ray meets) are left alone. Holds x, one update and
-    the column weights (one volume for each subset), and y, a residual and the row weights.
+    Rows and columns that sum to 0 (rays that miss the volume, voxels no ray meets) are left alone. Holds x, one update
+    and the column weights (one volume for each subset), and y, a residual and the row weights.
 
     Parameters
     ----------
@@ -66,10 +75,10 @@ def sirt(
     Gregor and Benson, IEEE Trans. Med. Imaging 27 (2008) 918.
     """
     operators = [A] if isinstance(A, LinearOperator) else list(A)
-    data = [y] if isinstance(A, LinearOperator) else list(y)
+    data = cast(list[Element], [y] if isinstance(A, LinearOperator) else list(cast(Sequence[Element], y)))
     if len(operators) != len(data) or not operators:
         raise ShapeError(f"Ordered subsets need one data array per operator, got {len(data)} for {len(operators)}.")
-    x = operators[0].domain.zeros(operators[0].device) if x is None else x.clone()
+    x = cast(Tensor, operators[0].domain.zeros(operators[0].device)) if x is None else x.clone()
     row_weights = [_inverse(operator(torch.ones_like(x))) for operator in operators]
     column_weights = [_inverse(operator.H(_ones(part))) for operator, part in zip(operators, data, strict=True)]
     y_squared = _total_square(data)
@@ -97,7 +106,7 @@ def _ones(y: Element) -> Element:
     return y.map(torch.ones_like) if isinstance(y, Blocks) else torch.ones_like(y)
 
 
-def _inverse(sums: Element) -> Element:
+def _inverse(sums: Any) -> Any:
     """1 / sums, and 0 where the sum is 0 (or only rounding)."""
     if isinstance(sums, Blocks):
         return sums.map(_inverse)

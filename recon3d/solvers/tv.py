@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -168,10 +169,10 @@ def tv_least_squares(
 ) -> TVResult:
     """Minimise 1/2 ||A x - y||^2 + weight TV(x), over x >= 0 if asked.
 
-    Accelerated proximal gradient steps (FISTA): each applies A and A^H once, its proximal map goes on from the dual point
-    of the step before, and momentum starts anew where the objective rises. The step is 1 / L, with L from a few steps of
-    power iteration, raised where a step shows more curvature. Holds four volumes, two more per axis, and three data arrays
-    beside y.
+    Accelerated proximal gradient steps (FISTA): each applies A and A^H once, its proximal map goes on from the dual
+    point of the step before, and momentum starts anew where the objective rises. The step is 1 / L, with L from a few
+    steps of power iteration, raised where a step shows more curvature. Holds four volumes, two more per axis, and
+    three data arrays beside y.
 
     Parameters
     ----------
@@ -193,12 +194,13 @@ def tv_least_squares(
 
     References
     ----------
-    Beck and Teboulle, IEEE Trans. Image Process. 18 (2009) 2419; O'Donoghue and Candes, Found. Comput. Math. 15 (2015) 715.
+    Beck and Teboulle, IEEE Trans. Image Process. 18 (2009) 2419.
+    O'Donoghue and Candes, Found. Comput. Math. 15 (2015) 715 (the restart).
     """
     prox = TVProx(axes, spacing, nonnegative)
     curvature = A.norm(max_steps=12) ** 2 or 1.0
     scale = float(norm(A.H(y))) or 1.0
-    x = A.domain.zeros(A.device) if x is None else x.clone()
+    x = cast(Tensor, A.domain.zeros(A.device)) if x is None else x.clone()
     ahead, Ax = x.clone(), A(x)
     A_ahead, momentum, residual, stopped_by = Ax, 1.0, math.inf, "max_steps"
     objectives: list[float] = []
@@ -230,7 +232,7 @@ def tv_least_squares(
 def _spacing(axes: Sequence[int], spacing: Sequence[float] | None) -> tuple[float, ...]:
     values = (1.0,) * len(axes) if spacing is None else tuple(float(s) for s in spacing)
     if len(values) != len(axes) or not all(s > 0 and math.isfinite(s) for s in values):
-        raise ShapeError(f"Total variation needs one spacing above 0 for each of the axes {tuple(axes)}, got {spacing}.")
+        raise ShapeError(f"Total variation needs one spacing above 0 for each of the axes {axes}, got {spacing}.")
     return values
 
 
@@ -247,9 +249,7 @@ def _primal(u: Tensor, x: Tensor, dual: Tensor, prox: TVProx) -> None:
         u.clamp_(min=0)
 
 
-def _dual_step(
-    dual: Tensor, ahead: Tensor, u: Tensor, weight: float, step: float, push: float, prox: TVProx
-) -> None:
+def _dual_step(dual: Tensor, ahead: Tensor, u: Tensor, weight: float, step: float, push: float, prox: TVProx) -> None:
     """dual <- project(ahead + step D u) on vectors of length <= weight; ahead <- dual + push (dual - old dual)."""
     for component, axis, c in zip(ahead, prox.axes, prox.inverse_spacing, strict=True):
         component.add_(difference(u, axis), alpha=step * c)
@@ -262,9 +262,8 @@ def _dual_step(
 
 def _primal_fused(u: Tensor, x: Tensor, dual: Tensor, prox: TVProx) -> None:
     axes, factors, dims = _kernel_arguments(u, prox)
-    _primal_kernel(
-        u.numpy().reshape(-1), x.numpy().reshape(-1), dual.numpy().reshape(len(axes), -1), axes, factors, dims, prox.nonnegative
-    )
+    arrays = u.numpy().reshape(-1), x.numpy().reshape(-1), dual.numpy().reshape(len(axes), -1)
+    _primal_kernel(*arrays, axes, factors, dims, prox.nonnegative)
 
 
 def _dual_step_fused(
@@ -278,7 +277,7 @@ def _dual_step_fused(
 
 def _kernel_arguments(u: Tensor, prox: TVProx) -> tuple[np.ndarray, np.ndarray, tuple[int, int, int]]:
     """Axes counted 0 (z), 1, 2; factors in the precision of `u`; dims (planes per volume, rows, columns)."""
-    dims = ((1, 1, 1) + tuple(u.shape))[-3:]
+    dims = (1, 1, 1, *u.shape)[-3:]
     real = np.float64 if u.dtype in (torch.float64, torch.complex128) else np.float32
     return np.array(prox.axes) + 3, np.array(prox.inverse_spacing, dtype=real), (dims[0], dims[1], dims[2])
 

@@ -49,7 +49,7 @@ def test_float32_sums_do_not_lose_small_terms() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("fallback", [False, True])
-def test_a_batch_is_its_members_bit_for_bit(dtype: torch.dtype, fallback: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_its_members_bit_for_bit(dtype: torch.dtype, fallback: bool, monkeypatch) -> None:
     if fallback:
         monkeypatch.setattr(reduce, "_has_kernel", lambda rows: False)
     a, b = random(3, 2, 5, 17, dtype=dtype), random(3, 2, 5, 17, dtype=dtype, seed=1)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -39,7 +41,7 @@ def test_the_error_falls_in_the_energy_norm(random, positive_definite) -> None:
 
     result = conjugate_gradient(lambda p: matrix @ p, matrix @ x, max_steps=12, rtol=1e-6, callback=watch)
     assert len(energies) == result.steps
-    assert all(later < earlier for earlier, later in zip(energies, energies[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(energies))
 
 
 def test_two_eigenvalues_take_two_steps(path: str, random) -> None:
@@ -54,7 +56,8 @@ def test_one_step_is_steepest_descent(random, positive_definite) -> None:
     matrix, b, x = positive_definite(9), random(9), random(9, seed=1)
     r = b - matrix @ x
     expected = x + (r @ r) / (r @ matrix @ r) * r
-    torch.testing.assert_close(conjugate_gradient(lambda p: matrix @ p, b, x, max_steps=1).x, expected, rtol=1e-14, atol=0)
+    result = conjugate_gradient(lambda p: matrix @ p, b, x, max_steps=1)
+    torch.testing.assert_close(result.x, expected, rtol=1e-13, atol=1e-14)
 
 
 @pytest.mark.parametrize("rtol", [1e-6, 0.0])
@@ -165,7 +168,8 @@ def test_cgls_stops_by_discrepancy_breakdown_and_callback(random, dense_operator
     assert stopped.stopped_by == "callback"
     assert seen[-1] == pytest.approx(float((A(stopped.x) - y).norm() / y.norm()), rel=1e-10)
     assert cgls(A, 0 * y).steps == 0
-    assert cgls(dense_operator(torch.full((3, 24), float("nan")).double(), (2, 3, 4)), y[:, :3]).stopped_by == "breakdown"
+    broken = dense_operator(torch.full((3, 24), float("nan"), dtype=torch.float64), (2, 3, 4))
+    assert cgls(broken, y[:, :3]).stopped_by == "breakdown"
 
 
 def test_cgls_takes_blocks(random) -> None:
