@@ -121,7 +121,7 @@ class _Source:
         self.mapping = mapping
         _check_keys("the mapping", mapping, _KEYS)
         if "axes" not in mapping or "kind" not in mapping:
-            raise InputError("A mapping needs 'kind' (e.g. ct), 'axes' (names of the axes as stored) and mostly 'data'.")
+            raise InputError("A mapping needs 'kind' (e.g. ct), 'axes' (names of the axes as stored), mostly 'data'.")
         self.kind = str(mapping["kind"])
         units = self._part("units")
         _check_keys("units", units, ("length", "angle"))
@@ -223,7 +223,7 @@ class _Source:
         span = flat - dark
         if not (span > 0).all():
             dead = int(np.count_nonzero(~(span > 0)))
-            raise InputError(f"The flat field of {self.path} is not brighter than the dark one at {dead} pixels: mend them.")
+            raise InputError(f"The flat field of {self.path} is no brighter than the dark one at {dead} pixels.")
         counts = np.asarray(data, dtype=np.float64) - dark
         # Half a count is the least that a detector can mean; it keeps the logarithm of an opaque ray finite.
         floor = self._number(transform["floor"], "transform.floor") if "floor" in transform else 0.5
@@ -242,7 +242,7 @@ class _Source:
         if field.ndim == len(squeezed) + 1 and field.shape[1:] == squeezed:
             field = field.mean(axis=0)
         if field.shape != squeezed:
-            raise InputError(f"{name} has shape {field.shape}: expected a number, or one or more frames of shape {frame}.")
+            raise InputError(f"{name} has shape {field.shape}: expected a number, or frames of shape {frame}.")
         return np.expand_dims(field.reshape(frame), view)
 
     def _ct(self, data: NDArray[Any]) -> tuple[NDArray[Any], dict[str, Any], AffineGrid]:
@@ -402,7 +402,7 @@ def _without_single_axes(data: NDArray[Any], axes: tuple[str, ...], path: Path) 
     spare = data.ndim - len(axes)
     drop = [i for i in reversed(range(data.ndim)) if data.shape[i] == 1][: max(spare, 0)]
     if spare < 0 or len(drop) < spare:
-        raise InputError(f"{path} holds data of shape {data.shape}, the mapping names {len(axes)} axes: {', '.join(axes)}.")
+        raise InputError(f"{path} holds data of shape {data.shape}, the mapping names the axes {', '.join(axes)}.")
     return np.squeeze(data, tuple(drop))
 
 

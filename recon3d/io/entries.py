@@ -143,7 +143,7 @@ def _mat5(path: Path) -> Entries:
 
     values: dict[str, Any] = {}
     for name, value in loadmat(path, struct_as_record=False).items():
-        if not name.startswith("__"):
+        if isinstance(name, str) and name != "None" and not name.startswith("__"):  # "None": MATLAB's own workspace
             _flatten(name, value, values)
     return Entries(
         path,

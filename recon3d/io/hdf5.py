@@ -229,7 +229,7 @@ def _write_array(group: Any, name: str, array: NDArray[Any]) -> None:
 
 
 def _compression_pays(array: NDArray[Any]) -> bool:
-    """Whether a trial on the middle of the array saves a tenth: counts, labels and masks do, noisy floats do not."""
+    """Whether a trial on the middle of the array saves a quarter: counts, labels and masks do, noisy floats do not."""
     if array.nbytes < _SMALL_BYTES:
         return False
     flat = array.reshape(-1)
@@ -237,7 +237,7 @@ def _compression_pays(array: NDArray[Any]) -> bool:
     start = (flat.size - count) // 2
     sample = np.ascontiguousarray(flat[start : start + count])
     shuffled = sample.view(np.uint8).reshape(count, array.itemsize).T.tobytes()
-    return len(zlib.compress(shuffled, 1)) < 0.9 * len(shuffled)
+    return len(zlib.compress(shuffled, 1)) < 0.75 * len(shuffled)
 
 
 def _reason(error: BaseException) -> str:
