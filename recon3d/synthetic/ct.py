@@ -1,5 +1,7 @@
 """Random anatomical CT volumes in HU, drawn from analytic anatomy: training data and test objects without a patient."""
 
+# ruff: noqa: RUF005 (adding a list to an array is vector addition here)
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -51,9 +53,9 @@ def anatomical_ct(
     ----------
     shape : voxels (z, y, x)
     voxel_mm : edge of a voxel, one length or (z, y, x); meant for 0.4 to 6 mm
-    seed : the same seed gives the same volume; the same seed with half the voxels of twice the size gives the same anatomy
-    family : one of `FAMILIES`, or None for a random one. "zoom" magnifies anatomy (up to four times) and looks at a part of it,
-        so its features are not to scale.
+    seed : the same seed gives the same volume; with half the voxels of twice the size it gives the same anatomy
+    family : one of `FAMILIES`, or None for a random one. "zoom" magnifies anatomy (up to four times) and looks at a
+        part of it, so its features are not to scale.
 
     Returns
     -------
@@ -132,7 +134,10 @@ def _blank(grid: AffineGrid, frame: _Frame, rng: np.random.Generator) -> tuple[C
     """Return an empty canvas whose body is bent by a smooth warp, and one without the warp, for what does not bend."""
     shape, voxel = (int(n) for n in grid.shape), grid.voxel_mm
     nz, ny, nx = shape
-    axes = [(np.arange(n) - (n - 1) / 2).astype(np.float32) * np.float32(step) for n, step in zip((nz, ny, nx), voxel, strict=True)]
+    axes = [
+        (np.arange(n) - (n - 1) / 2).astype(np.float32) * np.float32(step)
+        for n, step in zip((nz, ny, nx), voxel, strict=True)
+    ]
     place = np.empty((3, nz, ny, nx), dtype=np.float32)
     for row in range(3):
         x, y, z = (float(v) for v in frame.to_body[row])
@@ -165,12 +170,35 @@ def _draw_body(canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> None:
             thick = rng.uniform(34, 48)
             shoulder = np.array([side * float(torso.row("half_width", 610.0)), 5.0, 600.0])
             add_limb(outside, shoulder, elbow, thick, stock, contrast.vein_hu, rng)
-            add_limb(outside, elbow, elbow + [-side * rng.uniform(0, 30), -rng.uniform(0, 80), -230], thick * 0.85, stock, contrast.vein_hu, rng)
+            add_limb(
+                outside,
+                elbow,
+                elbow + [-side * rng.uniform(0, 30), -rng.uniform(0, 80), -230],
+                thick * 0.85,
+                stock,
+                contrast.vein_hu,
+                rng,
+            )
     outside.paint(canvas)
     lung = float(rng.uniform(-900, -720))
     gap_mm = rng.uniform(4, 25) if rng.random() < 0.4 else -1.0
-    levels = {"skin": rng.uniform(-20, 50), "fat": rng.uniform(-116, -92), "muscle": rng.uniform(35, 68), "visceral": rng.uniform(-112, -80)}
-    paint_torso(canvas, torso, {**levels, "lung": lung, "effusion": rng.uniform(2, 25), "blanket": rng.uniform(-985, -800), "blanket_gap_mm": gap_mm})
+    levels = {
+        "skin": rng.uniform(-20, 50),
+        "fat": rng.uniform(-116, -92),
+        "muscle": rng.uniform(35, 68),
+        "visceral": rng.uniform(-112, -80),
+    }
+    paint_torso(
+        canvas,
+        torso,
+        {
+            **levels,
+            "lung": lung,
+            "effusion": rng.uniform(2, 25),
+            "blanket": rng.uniform(-985, -800),
+            "blanket_gap_mm": gap_mm,
+        },
+    )
     scene = Scene()
     if low < 480 and high > -10:
         add_abdomen(scene, torso, contrast, rng)
@@ -195,7 +223,17 @@ def _draw_body(canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> None:
             add_implant(scene, at, rng)
     scene.paint(canvas)
     if rng.random() < 0.05:  # a test body: real or printed bone in air, water or resin
-        cast = only(Tissue.SKIN, Tissue.FAT, Tissue.MUSCLE, Tissue.CAVITY, Tissue.SOFT, Tissue.BRAIN, Tissue.FLUID, Tissue.BLOOD, Tissue.CONTENT)
+        cast = only(
+            Tissue.SKIN,
+            Tissue.FAT,
+            Tissue.MUSCLE,
+            Tissue.CAVITY,
+            Tissue.SOFT,
+            Tissue.BRAIN,
+            Tissue.FLUID,
+            Tissue.BLOOD,
+            Tissue.CONTENT,
+        )
         filled = (cast >> canvas.tissue.astype(np.int64)) & 1 == 1
         canvas.hu[filled] = rng.choice([AIR_HU, 0.0, rng.uniform(-80, 120)])
         canvas.tissue[filled] = Tissue.DEVICE
@@ -215,7 +253,15 @@ def _draw_limbs(canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> None
         long = rng.uniform(280, 420)
         for away in (-1.0, 1.0):
             bend = axis + [0, rng.uniform(0, 0.3), 0]
-            add_limb(scene, joint, joint + away * bend * long, thick * (1.0 if away > 0 else rng.uniform(0.75, 0.95)), stock, vessel, rng)
+            add_limb(
+                scene,
+                joint,
+                joint + away * bend * long,
+                thick * (1.0 if away > 0 else rng.uniform(0.75, 0.95)),
+                stock,
+                vessel,
+                rng,
+            )
         add_joint(scene, joint, thick * 0.95, axis, stock, rng)
         if rng.random() < 0.15:
             add_implant(scene, shift + rng.normal(0, 10, 3), rng)
@@ -229,9 +275,15 @@ def _draw_phantom(canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> No
     if rng.random() < 0.15:
         add_implant(scene, rng.uniform(-0.25, 0.25, 3) * extent, rng)
     rigid = Canvas(
-        canvas.hu, canvas.tissue, canvas.body_mm - np.float32(rng.choice([1.0, 0.5])) * canvas.warp_mm, canvas.bumps,
-        canvas.to_body, canvas.origin_mm, np.zeros_like(canvas.warp_mm), canvas.voxel_mm,
-    )  # fmt: skip
+        canvas.hu,
+        canvas.tissue,
+        canvas.body_mm - np.float32(rng.choice([1.0, 0.5])) * canvas.warp_mm,
+        canvas.bumps,
+        canvas.to_body,
+        canvas.origin_mm,
+        np.zeros_like(canvas.warp_mm),
+        canvas.voxel_mm,
+    )
     scene.paint(rigid)
 
 
@@ -248,7 +300,9 @@ def _draw_surroundings(still: Canvas, canvas: Canvas, frame: _Frame, rng: np.ran
         add_table(table, back + rng.uniform(-4, 14), rng)
         shifted = still.body_mm.copy()
         shifted[0] -= np.float32(np.median(side) + rng.normal(0, 12))
-        at_table = Canvas(still.hu, still.tissue, shifted, still.bumps, still.to_body, still.origin_mm, still.warp_mm, still.voxel_mm)
+        at_table = Canvas(
+            still.hu, still.tissue, shifted, still.bumps, still.to_body, still.origin_mm, still.warp_mm, still.voxel_mm
+        )
         table.paint(at_table)
         if rng.random() < 0.35:
             middle = np.array([np.median(side), np.median(depth), frame.origin_mm[2]])
@@ -259,11 +313,22 @@ def _draw_surroundings(still: Canvas, canvas: Canvas, frame: _Frame, rng: np.ran
 
 # Deviation in HU of texture with a length of about 2.5, 7 and 30 mm, for each tissue.
 _TEXTURE_HU = {
-    Tissue.FAT: (5, 7, 4), Tissue.MUSCLE: (7, 6, 4), Tissue.CAVITY: (9, 14, 6), Tissue.LUNG: (28, 20, 25), Tissue.SOFT: (3, 4, 4),
-    Tissue.CORTEX: (50, 80, 60), Tissue.MARROW: (55, 45, 25), Tissue.BLOOD: (2, 3, 5), Tissue.CONTENT: (8, 12, 8),
-    Tissue.GAS: (2, 3, 2), Tissue.BRAIN: (1.5, 1.5, 1.5), Tissue.FLUID: (1, 2, 2), Tissue.SKIN: (5, 10, 10), Tissue.METAL: (20, 50, 50),
+    Tissue.FAT: (5, 7, 4),
+    Tissue.MUSCLE: (7, 6, 4),
+    Tissue.CAVITY: (9, 14, 6),
+    Tissue.LUNG: (28, 20, 25),
+    Tissue.SOFT: (3, 4, 4),
+    Tissue.CORTEX: (50, 80, 60),
+    Tissue.MARROW: (55, 45, 25),
+    Tissue.BLOOD: (2, 3, 5),
+    Tissue.CONTENT: (8, 12, 8),
+    Tissue.GAS: (2, 3, 2),
+    Tissue.BRAIN: (1.5, 1.5, 1.5),
+    Tissue.FLUID: (1, 2, 2),
+    Tissue.SKIN: (5, 10, 10),
+    Tissue.METAL: (20, 50, 50),
     Tissue.DEVICE: (3, 3, 4),
-}  # fmt: skip
+}
 
 
 def _add_texture(canvas: Canvas, plain: bool, rng: np.random.Generator) -> None:
@@ -300,6 +365,8 @@ def _scan(canvas: Canvas, family: str, rng: np.random.Generator) -> np.ndarray:
     width = rng.uniform(0.25, 0.9)
     # Photons starved along the wide side of a body leave streaks.
     streak = rng.uniform(1.5, 4.0) if rng.random() < 0.2 else 1.0
+    # Finer voxels catch fewer photons.
+    deviation *= float(np.clip((2.5 / step[1:].mean()) ** 0.4, 0.8, 1.7))
     noise = grain((nz, ny, nx), (rng.uniform(0, 0.6), width, width * streak), rng)
     data += np.float32(deviation) * noise
     outside = float(rng.choice([-1000.0, -1024.0], p=[0.6, 0.4]))

@@ -8,8 +8,8 @@ from scipy.ndimage import gaussian_filter
 
 def _bspline_weights(samples: int, spacing: float) -> np.ndarray:
     """Return cubic B-spline weights, shape (samples, knots), for knots `spacing` samples apart."""
-    position = np.arange(samples) / spacing
-    knots = int(np.floor(position[-1])) + 4
+    position = (np.arange(samples) + 0.5) / spacing
+    knots = int(np.floor(samples / spacing)) + 4
     distance = np.abs(position[:, None] + 1.0 - np.arange(knots)[None, :])
     inner = 2.0 / 3.0 - distance**2 + 0.5 * distance**3
     outer = (2.0 - distance) ** 3 / 6.0
@@ -24,8 +24,8 @@ def smooth_field(
 ) -> np.ndarray:
     """Draw a smooth Gaussian field of zero mean and unit standard deviation.
 
-    Independent normal numbers sit on a lattice `length_mm` apart (at least one voxel) and are joined by cubic B-splines,
-    one matrix product per axis, so a field over the same extent in mm is the same for every voxel size.
+    Independent normal numbers sit on a lattice `length_mm` apart (at least one voxel) and are joined by cubic
+    B-splines, one matrix product per axis, so a field over the same extent in mm is the same for every voxel size.
 
     Returns
     -------

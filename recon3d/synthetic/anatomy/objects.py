@@ -1,5 +1,7 @@
 """Things that are no anatomy: test objects with inserts, random packings, implants, tables and cables."""
 
+# ruff: noqa: RUF005 (adding a list to an array is vector addition here)
+
 from __future__ import annotations
 
 import numpy as np
@@ -12,15 +14,21 @@ _PLASTICS_HU = (-1000.0, -200.0, -100.0, -35.0, 0.0, 35.0, 90.0, 120.0, 340.0, 5
 def _material(rng: np.random.Generator) -> float:
     if rng.random() < 0.5:
         return float(rng.choice(_PLASTICS_HU) + rng.normal(0, 8))
-    return float(rng.choice([rng.uniform(-1000, -100), rng.uniform(-120, 120), rng.uniform(100, 1500)], p=[0.25, 0.5, 0.25]))
+    return float(
+        rng.choice([rng.uniform(-1000, -100), rng.uniform(-120, 120), rng.uniform(100, 1500)], p=[0.25, 0.5, 0.25])
+    )
 
 
 def add_test_object(scene: Scene, extent_mm: tuple[float, float, float], rng: np.random.Generator) -> None:
     """Add one object of random design that about fills `extent_mm` (x, y, z)."""
-    design = rng.choice(["inserts", "bars", "leaves", "packing", "rings", "boxes"], p=[0.28, 0.14, 0.2, 0.14, 0.1, 0.14])
+    design = rng.choice(
+        ["inserts", "bars", "leaves", "packing", "rings", "boxes"], p=[0.28, 0.14, 0.2, 0.14, 0.1, 0.14]
+    )
     size = min(extent_mm[0], extent_mm[1]) * 0.5
     length = max(extent_mm[2], 0.5 * size)
-    {"inserts": _inserts, "bars": _bars, "leaves": _leaves, "packing": _packing, "rings": _rings, "boxes": _boxes}[design](scene, size, length, rng)  # fmt: skip
+    {"inserts": _inserts, "bars": _bars, "leaves": _leaves, "packing": _packing, "rings": _rings, "boxes": _boxes}[
+        design
+    ](scene, size, length, rng)
 
 
 def _shell(scene: Scene, size: float, length: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
@@ -66,7 +74,13 @@ def _bars(scene: Scene, size: float, length: float, rng: np.random.Generator) ->
     x = -0.6 * size
     pitch = rng.uniform(0.03, 0.15) * size
     while x < 0.6 * size:
-        scene.box(turn.T @ np.array([x, 0, 0]), (pitch / 4, rng.uniform(0.1, 0.5) * size, length), hu, Tissue.DEVICE, turn=turn)
+        scene.box(
+            turn.T @ np.array([x, 0, 0]),
+            (pitch / 4, rng.uniform(0.1, 0.5) * size, length),
+            hu,
+            Tissue.DEVICE,
+            turn=turn,
+        )
         x += pitch
         pitch *= rng.uniform(0.88, 1.08)
 
@@ -75,7 +89,15 @@ def _rings(scene: Scene, size: float, length: float, rng: np.random.Generator) -
     radius = size * rng.uniform(0.6, 0.97)
     turn = rotation((*rng.normal(0, 0.2, 2), 0))
     while radius > 0.06 * size:
-        scene.ellipsoid((0, 0, 0), (radius, radius * rng.uniform(0.9, 1), length * rng.uniform(1, 4)), _material(rng), Tissue.DEVICE, over=EVERYWHERE, turn=turn, power=float(rng.choice([2.0, 4.0])))  # fmt: skip
+        scene.ellipsoid(
+            (0, 0, 0),
+            (radius, radius * rng.uniform(0.9, 1), length * rng.uniform(1, 4)),
+            _material(rng),
+            Tissue.DEVICE,
+            over=EVERYWHERE,
+            turn=turn,
+            power=float(rng.choice([2.0, 4.0])),
+        )
         radius -= size * float(rng.choice([rng.uniform(0.01, 0.05), rng.uniform(0.05, 0.3)]))
 
 
@@ -84,7 +106,9 @@ def _boxes(scene: Scene, size: float, length: float, rng: np.random.Generator) -
         half = size * rng.uniform(0.03, 0.6, 3)
         turn = rotation((*rng.normal(0, 0.3, 2), rng.uniform(0, np.pi)))
         at = rng.uniform(-0.5, 0.5, 3) * [size, size, length]
-        scene.box(at, half, _material(rng), Tissue.DEVICE, turn=turn, rounding_mm=float(rng.uniform(0, 0.5) * half.min()))
+        scene.box(
+            at, half, _material(rng), Tissue.DEVICE, turn=turn, rounding_mm=float(rng.uniform(0, 0.5) * half.min())
+        )
         if rng.random() < 0.6:
             scene.box(at, half - min(rng.uniform(1, 6), 0.4 * half.min()), _material(rng), Tissue.DEVICE, turn=turn)
 
@@ -130,16 +154,28 @@ def add_table(scene: Scene, below_mm: float, rng: np.random.Generator) -> None:
     if rng.random() < 0.75:
         bend, gap = rng.uniform(0.0, 45.0), rng.uniform(10, 60)
         across = np.linspace(-1, 1, 25)
-        for offset, part, thick in ((0.0, 1.0, rng.uniform(0.8, 2.5)), (gap, rng.uniform(0.5, 1.0), rng.uniform(0.8, 2.5))):
+        for offset, part, thick in (
+            (0.0, 1.0, rng.uniform(0.8, 2.5)),
+            (gap, rng.uniform(0.5, 1.0), rng.uniform(0.8, 2.5)),
+        ):
             x = across * width * part
             y = below_mm + offset - bend * across**2 * (1 if offset == 0 else rng.uniform(0.3, 1.0))
             for a in range(24):
                 middle = np.array([(x[a] + x[a + 1]) / 2, (y[a] + y[a + 1]) / 2, 0])
                 turn = rotation((0, 0, -np.arctan2(y[a + 1] - y[a], x[a + 1] - x[a])))
-                scene.box(middle, (np.hypot(x[a + 1] - x[a], y[a + 1] - y[a]) / 2 + 0.3, thick, 3000), skin, Tissue.DEVICE, turn=turn, over=over)
+                scene.box(
+                    middle,
+                    (np.hypot(x[a + 1] - x[a], y[a + 1] - y[a]) / 2 + 0.3, thick, 3000),
+                    skin,
+                    Tissue.DEVICE,
+                    turn=turn,
+                    over=over,
+                )
     else:
         scene.box((0, below_mm + 25, 0), (width, 22, 3000), -930.0, Tissue.DEVICE, over=over)
-        scene.box((0, below_mm + 2, 0), (width, rng.uniform(1, 3), 3000), skin, Tissue.DEVICE, over=EVERYWHERE & ~NOT_AIR)
+        scene.box(
+            (0, below_mm + 2, 0), (width, rng.uniform(1, 3), 3000), skin, Tissue.DEVICE, over=EVERYWHERE & ~NOT_AIR
+        )
         scene.box((0, below_mm + 47, 0), (width, rng.uniform(1, 3), 3000), skin, Tissue.DEVICE, over=over)
     if rng.random() < 0.5:
         scene.box((0, below_mm - 8, 0), (width * 0.8, 9, 3000), rng.uniform(-985, -900), Tissue.DEVICE, over=over)
@@ -167,7 +203,12 @@ def add_implant(scene: Scene, at_mm: np.ndarray, rng: np.random.Generator) -> No
     if kind == "screw":
         scene.tube(np.array([at_mm, at_mm + heading * rng.uniform(15, 45)]), rng.uniform(1.5, 3.5), hu, Tissue.METAL)
     elif kind == "rod":
-        scene.tube(at_mm + np.linspace(-60, 60, 7)[:, None] * [0, 0.1, 1] + rng.normal(0, 2, (7, 3)), rng.uniform(2, 8), hu, Tissue.METAL)
+        scene.tube(
+            at_mm + np.linspace(-60, 60, 7)[:, None] * [0, 0.1, 1] + rng.normal(0, 2, (7, 3)),
+            rng.uniform(2, 8),
+            hu,
+            Tissue.METAL,
+        )
     elif kind == "ball":
         scene.ellipsoid(at_mm, (rng.uniform(8, 16),) * 3, hu, Tissue.METAL)
         scene.tube(np.array([at_mm, at_mm + heading * 50]), rng.uniform(5, 9), hu, Tissue.METAL)

@@ -1,5 +1,7 @@
 """Soft organs and what fills them: abdomen, chest, pelvis, vessels, bowel and airways."""
 
+# ruff: noqa: RUF005 (adding a list to an array is vector addition here)
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -53,7 +55,15 @@ def draw_contrast(rng: np.random.Generator) -> Contrast:
     return Contrast(*(float(v) for v in values))
 
 
-def wander(start_mm: np.ndarray, steps: int, step_mm: float, turn: float, rng: np.random.Generator, heading: np.ndarray | None = None, box: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:  # fmt: skip  # noqa: E501
+def wander(
+    start_mm: np.ndarray,
+    steps: int,
+    step_mm: float,
+    turn: float,
+    rng: np.random.Generator,
+    heading: np.ndarray | None = None,
+    box: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
     """Return a smooth random walk (steps, 3), kept near the box."""
     points = np.empty((steps, 3))
     position = np.array(start_mm, dtype=float)
@@ -102,7 +112,17 @@ def branches(
     return np.concatenate(starts), np.concatenate(ends), np.concatenate(first), np.concatenate(last)
 
 
-def add_bowel(scene: Scene, start_mm: np.ndarray, box: tuple[np.ndarray, np.ndarray], radius_mm: float, steps: int, contrast: Contrast, filling: str, rng: np.random.Generator, path: np.ndarray | None = None) -> None:  # fmt: skip  # noqa: E501
+def add_bowel(
+    scene: Scene,
+    start_mm: np.ndarray,
+    box: tuple[np.ndarray, np.ndarray],
+    radius_mm: float,
+    steps: int,
+    contrast: Contrast,
+    filling: str,
+    rng: np.random.Generator,
+    path: np.ndarray | None = None,
+) -> None:
     """Add a loop of gut: wall, content ("fluid", "contrast", "stool", "gas", "mixed", "empty") and gas with a level."""
     points = wander(start_mm, steps, radius_mm * 0.9, 0.55, rng, box=box) if path is None else path
     count = len(points)
@@ -113,7 +133,13 @@ def add_bowel(scene: Scene, start_mm: np.ndarray, box: tuple[np.ndarray, np.ndar
     if filling == "empty":
         return
     inner = np.maximum(radii - wall, 0.4)
-    content = {"fluid": rng.uniform(0, 35), "contrast": rng.uniform(120, 450), "stool": rng.uniform(10, 60), "gas": rng.uniform(0, 40), "mixed": rng.uniform(5, 60)}[filling]  # fmt: skip
+    content = {
+        "fluid": rng.uniform(0, 35),
+        "contrast": rng.uniform(120, 450),
+        "stool": rng.uniform(10, 60),
+        "gas": rng.uniform(0, 40),
+        "mixed": rng.uniform(5, 60),
+    }[filling]
     within = only(Tissue.SOFT, Tissue.CONTENT)
     scene.tube(points, inner, content, Tissue.CONTENT, over=within, bump=(2, 0.12 * radius_mm))
     if filling in ("gas", "mixed"):
@@ -122,12 +148,22 @@ def add_bowel(scene: Scene, start_mm: np.ndarray, box: tuple[np.ndarray, np.ndar
             if len(part) < 2 or rng.random() > (0.9 if filling == "gas" else 0.45):
                 continue
             level = part[:, 1].mean() + rng.uniform(-0.5, 1.2 if filling == "gas" else 0.3) * radius_mm
-            scene.tube(part, inner[begin : begin + 7], -990.0, Tissue.GAS, over=within, bump=(2, 0.1 * radius_mm), below=((0, 1, 0), float(level)))  # fmt: skip
+            scene.tube(
+                part,
+                inner[begin : begin + 7],
+                -990.0,
+                Tissue.GAS,
+                over=within,
+                bump=(2, 0.1 * radius_mm),
+                below=((0, 1, 0), float(level)),
+            )
     if filling == "stool":
         many = count * 5
         at = points[rng.integers(0, count, many)] + rng.normal(0, 0.45 * radius_mm, (many, 3))
         size = rng.uniform(0.6, 2.6, many)
-        scene.segments(at, at + rng.normal(0, 2, (many, 3)), size, size, -700.0, Tissue.GAS, over=only(Tissue.CONTENT), opacity=0.7)
+        scene.segments(
+            at, at + rng.normal(0, 2, (many, 3)), size, size, -700.0, Tissue.GAS, over=only(Tissue.CONTENT), opacity=0.7
+        )
 
 
 def add_abdomen(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Generator) -> None:
@@ -137,12 +173,34 @@ def add_abdomen(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.G
     size = rng.uniform(0.85, 1.15)
 
     if rng.random() < 0.12:  # ascites
-        scene.ellipsoid((0, y0 - 10, 200), (width, depth, 220), rng.uniform(0, 20), Tissue.FLUID, over=_CAVITY, opacity=rng.uniform(0.7, 1))  # fmt: skip
+        scene.ellipsoid(
+            (0, y0 - 10, 200),
+            (width, depth, 220),
+            rng.uniform(0, 20),
+            Tissue.FLUID,
+            over=_CAVITY,
+            opacity=rng.uniform(0.7, 1),
+        )
     for side in (-1.0, 1.0):  # psoas and the crura
         top, low = torso.spine(330.0), torso.spine(120.0)
-        psoas = np.array([top + [side * 26, 0, 0], torso.spine(240.0) + [side * 38, -4, 0], low + [side * 62, -36, 0], [side * 82, y0 - 40, 40]])
-        scene.tube(psoas, np.array([8, 18, 18, 12]) * rng.uniform(0.7, 1.15), 52.0, Tissue.MUSCLE, over=NOT_AIR, bump=(1, 1.5))
-        scene.tube(np.array([torso.spine(300.0) + [side * 16, -26, 0], torso.spine(400.0) + [side * 18, -20, 0]]), 6.0, 52.0, Tissue.MUSCLE, over=INSIDE)  # fmt: skip
+        psoas = np.array(
+            [
+                top + [side * 26, 0, 0],
+                torso.spine(240.0) + [side * 38, -4, 0],
+                low + [side * 62, -36, 0],
+                [side * 82, y0 - 40, 40],
+            ]
+        )
+        scene.tube(
+            psoas, np.array([8, 18, 18, 12]) * rng.uniform(0.7, 1.15), 52.0, Tissue.MUSCLE, over=NOT_AIR, bump=(1, 1.5)
+        )
+        scene.tube(
+            np.array([torso.spine(300.0) + [side * 16, -26, 0], torso.spine(400.0) + [side * 18, -20, 0]]),
+            6.0,
+            52.0,
+            Tissue.MUSCLE,
+            over=INSIDE,
+        )
 
     _add_gut(scene, torso, contrast, rng)
     _add_mesentery(scene, torso, contrast, rng)
@@ -150,9 +208,26 @@ def add_abdomen(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.G
     # Liver: a large right lobe under the dome and a wedge to the left.
     bump = (0, rng.uniform(2, 6))
     lobe = np.array([-width * 0.5, y0 - 5, dome - rng.uniform(70, 95) * size])
-    scene.ellipsoid(lobe, (width * 0.6 * size, depth * 0.98, 105 * size), contrast.liver_hu, Tissue.SOFT, over=_UNDER_DOME, power=2.5, turn=rotation((0, 0.15, 0.1)), bump=bump)  # fmt: skip
+    scene.ellipsoid(
+        lobe,
+        (width * 0.6 * size, depth * 0.98, 105 * size),
+        contrast.liver_hu,
+        Tissue.SOFT,
+        over=_UNDER_DOME,
+        power=2.5,
+        turn=rotation((0, 0.15, 0.1)),
+        bump=bump,
+    )
     left = lobe + [width * rng.uniform(0.4, 0.6), -depth * 0.35, 22 * size]
-    scene.ellipsoid(left, (width * 0.55, depth * 0.46, 48 * size), contrast.liver_hu, Tissue.SOFT, over=_UNDER_DOME, turn=rotation((0.2, -0.35, 0.1)), bump=bump)  # fmt: skip
+    scene.ellipsoid(
+        left,
+        (width * 0.55, depth * 0.46, 48 * size),
+        contrast.liver_hu,
+        Tissue.SOFT,
+        over=_UNDER_DOME,
+        turn=rotation((0.2, -0.35, 0.1)),
+        bump=bump,
+    )
     liver = only(Tissue.SOFT)
     porta = lobe + [width * 0.36, 8, -8]
     for root, heading, hu, radius in (
@@ -165,29 +240,86 @@ def add_abdomen(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.G
         scene.segments(*tree, hu, Tissue.BLOOD, over=liver)
     for _ in range(rng.poisson(1.2)):
         at = lobe + rng.uniform(-1, 1, 3) * [width * 0.35, depth * 0.5, 60]
-        lesion = rng.choice([rng.uniform(0, 15), contrast.liver_hu - rng.uniform(15, 60), contrast.liver_hu + rng.uniform(10, 60)])
-        scene.ellipsoid(at, rng.uniform(3, 22) * rng.uniform(0.7, 1.2, 3), lesion, Tissue.SOFT, over=only(Tissue.SOFT, Tissue.BLOOD), bump=(2, 0.8))  # fmt: skip
+        lesion = rng.choice(
+            [rng.uniform(0, 15), contrast.liver_hu - rng.uniform(15, 60), contrast.liver_hu + rng.uniform(10, 60)]
+        )
+        scene.ellipsoid(
+            at,
+            rng.uniform(3, 22) * rng.uniform(0.7, 1.2, 3),
+            lesion,
+            Tissue.SOFT,
+            over=only(Tissue.SOFT, Tissue.BLOOD),
+            bump=(2, 0.8),
+        )
     if rng.random() < 0.75:
         gall = lobe + [width * 0.32, -depth * 0.45, -55 * size]
         swell = rng.uniform(0.6, 1.3)
-        scene.ellipsoid(gall, np.array([16, 17, 27]) * swell, contrast.wall_hu, Tissue.SOFT, over=INSIDE, turn=rotation((0.5, 0.2, 0)))
-        scene.ellipsoid(gall, np.array([14.5, 15.5, 25]) * swell, rng.uniform(0, 22), Tissue.FLUID, over=INSIDE, turn=rotation((0.5, 0.2, 0)))
+        scene.ellipsoid(
+            gall,
+            np.array([16, 17, 27]) * swell,
+            contrast.wall_hu,
+            Tissue.SOFT,
+            over=INSIDE,
+            turn=rotation((0.5, 0.2, 0)),
+        )
+        scene.ellipsoid(
+            gall,
+            np.array([14.5, 15.5, 25]) * swell,
+            rng.uniform(0, 22),
+            Tissue.FLUID,
+            over=INSIDE,
+            turn=rotation((0.5, 0.2, 0)),
+        )
         for _ in range(rng.integers(0, 4) if rng.random() < 0.3 else 0):
-            scene.ellipsoid(gall + rng.normal(0, 4, 3) + [0, 9, 0], rng.uniform(2, 6, 3), rng.uniform(60, 500), Tissue.SOFT, over=only(Tissue.FLUID))  # fmt: skip
+            scene.ellipsoid(
+                gall + rng.normal(0, 4, 3) + [0, 9, 0],
+                rng.uniform(2, 6, 3),
+                rng.uniform(60, 500),
+                Tissue.SOFT,
+                over=only(Tissue.FLUID),
+            )
 
     spleen = np.array([width * 0.72, y0 + depth * 0.32, dome - rng.uniform(60, 95)])
     grow = rng.lognormal(0.0, 0.18)
-    scene.ellipsoid(spleen, np.array([width * 0.32, depth * 0.55, 56]) * grow, contrast.spleen_hu, Tissue.SOFT, over=_UNDER_DOME, turn=rotation((0.2, 0.2, -0.45)), bump=(1, 2.0))  # fmt: skip
-    scene.ellipsoid(spleen - [width * 0.26, depth * 0.1, 0], np.array([width * 0.16, depth * 0.3, 36]) * grow, -95.0, Tissue.CAVITY, over=INSIDE, turn=rotation((0.2, 0.2, -0.45)), bump=(1, 2.0))  # fmt: skip
+    scene.ellipsoid(
+        spleen,
+        np.array([width * 0.32, depth * 0.55, 56]) * grow,
+        contrast.spleen_hu,
+        Tissue.SOFT,
+        over=_UNDER_DOME,
+        turn=rotation((0.2, 0.2, -0.45)),
+        bump=(1, 2.0),
+    )
+    scene.ellipsoid(
+        spleen - [width * 0.26, depth * 0.1, 0],
+        np.array([width * 0.16, depth * 0.3, 36]) * grow,
+        -95.0,
+        Tissue.CAVITY,
+        over=INSIDE,
+        turn=rotation((0.2, 0.2, -0.45)),
+        bump=(1, 2.0),
+    )
 
     _add_stomach(scene, np.array([width * 0.42, y0 - depth * 0.25, dome - 75]), contrast, rng)
-    pancreas = np.array([[-35, y0 + 2, 290], [-12, y0 - 12, 305], [25, y0 - 10, 318], [60, y0 + 12, 328], [88, y0 + 28, 332]], dtype=float)
+    pancreas = np.array(
+        [[-35, y0 + 2, 290], [-12, y0 - 12, 305], [25, y0 - 10, 318], [60, y0 + 12, 328], [88, y0 + 28, 332]],
+        dtype=float,
+    )
     pancreas += rng.normal(0, 5, pancreas.shape)
-    scene.tube(pancreas, np.array([15, 10, 9, 9, 7]) * rng.uniform(0.7, 1.1), contrast.gland_hu, Tissue.SOFT, over=INSIDE, bump=(2, 2.2))
+    scene.tube(
+        pancreas,
+        np.array([15, 10, 9, 9, 7]) * rng.uniform(0.7, 1.1),
+        contrast.gland_hu,
+        Tissue.SOFT,
+        over=INSIDE,
+        bump=(2, 2.2),
+    )
     for side in (-1.0, 1.0):
         for _ in range(3):
             adrenal = torso.spine(345.0) + [side * 38, -18, 0]
-            scene.tube(np.array([adrenal, adrenal + rng.normal(0, 10, 3)]), 3.0, contrast.gland_hu, Tissue.SOFT, over=INSIDE)
+            scene.tube(
+                np.array([adrenal, adrenal + rng.normal(0, 10, 3)]), 3.0, contrast.gland_hu, Tissue.SOFT, over=INSIDE
+            )
         if rng.random() < 0.95:
             _add_kidney(scene, torso, side, contrast, rng)
     _add_great_vessels(scene, torso, contrast, rng)
@@ -198,20 +330,53 @@ def _add_kidney(scene: Scene, torso: Torso, side: float, contrast: Contrast, rng
     size = rng.uniform(0.8, 1.15)
     turn = rotation((0.1, -side * 0.2, side * rng.uniform(-0.7, -0.3)))
     scene.ellipsoid(centre, np.array([38, 36, 68]) * size, -100.0, Tissue.CAVITY, over=INSIDE, bump=(0, 3.0))
-    scene.ellipsoid(centre, np.array([24, 27, 54]) * size, contrast.kidney_hu, Tissue.SOFT, over=INSIDE, turn=turn, bump=(1, 1.2))
+    scene.ellipsoid(
+        centre, np.array([24, 27, 54]) * size, contrast.kidney_hu, Tissue.SOFT, over=INSIDE, turn=turn, bump=(1, 1.2)
+    )
     medulla = contrast.kidney_hu - rng.uniform(0, 0.45) * max(contrast.kidney_hu - 30, 0)
-    scene.ellipsoid(centre - [side * 4, 0, 0], np.array([16, 18, 43]) * size, medulla, Tissue.SOFT, over=INSIDE, turn=turn, bump=(2, 4.0))
+    scene.ellipsoid(
+        centre - [side * 4, 0, 0],
+        np.array([16, 18, 43]) * size,
+        medulla,
+        Tissue.SOFT,
+        over=INSIDE,
+        turn=turn,
+        bump=(2, 4.0),
+    )
     hilum = centre - [side * 15 * size, 5, 0]
     scene.ellipsoid(hilum, np.array([14, 11, 27]) * size, -95.0, Tissue.CAVITY, over=INSIDE, turn=turn, bump=(2, 3.0))
-    scene.ellipsoid(hilum, np.array([7, 7, 15]) * size * rng.uniform(0.5, 1.5), contrast.pelvis_hu, Tissue.FLUID, over=INSIDE, turn=turn)
-    ureter = np.array([hilum, hilum + [-side * 12, -4, -60], torso.spine(180.0) + [side * 42, -34, 0], [side * 35, 20, 60]])
+    scene.ellipsoid(
+        hilum,
+        np.array([7, 7, 15]) * size * rng.uniform(0.5, 1.5),
+        contrast.pelvis_hu,
+        Tissue.FLUID,
+        over=INSIDE,
+        turn=turn,
+    )
+    ureter = np.array(
+        [hilum, hilum + [-side * 12, -4, -60], torso.spine(180.0) + [side * 42, -34, 0], [side * 35, 20, 60]]
+    )
     scene.tube(ureter, 2.2, contrast.pelvis_hu, Tissue.FLUID, over=INSIDE)
     if rng.random() < 0.3:
-        scene.ellipsoid(centre + [side * 20, rng.normal(0, 10), rng.normal(0, 30)], rng.uniform(4, 24, 3) * 0.5 + rng.uniform(2, 10), rng.uniform(0, 15), Tissue.FLUID, over=INSIDE)  # fmt: skip
+        scene.ellipsoid(
+            centre + [side * 20, rng.normal(0, 10), rng.normal(0, 30)],
+            rng.uniform(4, 24, 3) * 0.5 + rng.uniform(2, 10),
+            rng.uniform(0, 15),
+            Tissue.FLUID,
+            over=INSIDE,
+        )
     if rng.random() < 0.15:
         scene.ellipsoid(hilum, rng.uniform(1.5, 6, 3), rng.uniform(300, 1200), Tissue.CORTEX, over=INSIDE)
-    scene.tube(np.array([hilum, torso.spine(308.0) + [side * 15, -38, 0]]), 4.5, contrast.vein_hu, Tissue.BLOOD, over=INSIDE)
-    scene.tube(np.array([hilum + [0, 4, 4], torso.spine(312.0) + [side * 8, -34, 0]]), 2.6, contrast.artery_hu, Tissue.BLOOD, over=INSIDE)
+    scene.tube(
+        np.array([hilum, torso.spine(308.0) + [side * 15, -38, 0]]), 4.5, contrast.vein_hu, Tissue.BLOOD, over=INSIDE
+    )
+    scene.tube(
+        np.array([hilum + [0, 4, 4], torso.spine(312.0) + [side * 8, -34, 0]]),
+        2.6,
+        contrast.artery_hu,
+        Tissue.BLOOD,
+        over=INSIDE,
+    )
 
 
 def _add_stomach(scene: Scene, top: np.ndarray, contrast: Contrast, rng: np.random.Generator) -> None:
@@ -224,7 +389,15 @@ def _add_stomach(scene: Scene, top: np.ndarray, contrast: Contrast, rng: np.rand
     scene.tube(path, np.maximum(radii - wall, 1), filling, Tissue.CONTENT, over=INSIDE, bump=(1, 2.0))
     if rng.random() < 0.75:
         level = top[1] + rng.uniform(-0.9, 0.4) * radii[0]
-        scene.tube(path, np.maximum(radii - wall, 1), -990.0, Tissue.GAS, over=only(Tissue.CONTENT), bump=(1, 2.0), below=((0, 1, 0), float(level)))  # fmt: skip
+        scene.tube(
+            path,
+            np.maximum(radii - wall, 1),
+            -990.0,
+            Tissue.GAS,
+            over=only(Tissue.CONTENT),
+            bump=(1, 2.0),
+            below=((0, 1, 0), float(level)),
+        )
 
 
 def _add_gut(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Generator) -> None:
@@ -237,35 +410,72 @@ def _add_gut(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Gene
         low = np.array([-width * 0.6, y0 - depth * 0.7, 60.0])
         high = np.array([width * 0.6, y0 + depth * 0.05, 290.0])
         filling = str(rng.choice(kinds, p=small))
-        add_bowel(scene, rng.uniform(low, high), (low, high), rng.uniform(7, 14), int(rng.integers(8, 30)), contrast, filling, rng)
+        add_bowel(
+            scene,
+            rng.uniform(low, high),
+            (low, high),
+            rng.uniform(7, 14),
+            int(rng.integers(8, 30)),
+            contrast,
+            filling,
+            rng,
+        )
     # The colon runs up the right side, across, and down the left.
     right, left = -width * rng.uniform(0.62, 0.78), width * rng.uniform(0.62, 0.78)
     back, front = y0 + depth * 0.1, y0 - depth * rng.uniform(0.45, 0.65)
-    knots = np.array([
-        [right, back - 20, 120], [right, back, 180], [right, back, 250], [right * 0.9, front, 285], [right * 0.4, front - 4, 262],
-        [left * 0.3, front - 4, 265], [left * 0.9, front + 15, 320], [left, back, 345], [left, back + 5, 260], [left, back, 180],
-        [left * 0.8, back - 20, 130], [left * 0.2, back - 10, 110], [0, back + 10, 80], [0, back + 25, 40], [0, back + 30, 10],
-    ])  # fmt: skip
+    knots = np.array(
+        [
+            [right, back - 20, 120],
+            [right, back, 180],
+            [right, back, 250],
+            [right * 0.9, front, 285],
+            [right * 0.4, front - 4, 262],
+            [left * 0.3, front - 4, 265],
+            [left * 0.9, front + 15, 320],
+            [left, back, 345],
+            [left, back + 5, 260],
+            [left, back, 180],
+            [left * 0.8, back - 20, 130],
+            [left * 0.2, back - 10, 110],
+            [0, back + 10, 80],
+            [0, back + 25, 40],
+            [0, back + 30, 10],
+        ]
+    )
     knots = knots + rng.normal(0, 10, knots.shape)
     fine = np.linspace(0, len(knots) - 1, 90)
-    path = np.stack([np.interp(fine, np.arange(len(knots)), knots[:, c]) for c in range(3)], axis=1) + rng.normal(0, 2, (90, 3))
+    path = np.stack([np.interp(fine, np.arange(len(knots)), knots[:, c]) for c in range(3)], axis=1) + rng.normal(
+        0, 2, (90, 3)
+    )
     for begin in range(0, 84, 14):
         filling = str(rng.choice(kinds, p=[0.06, 0.1 if oral else 0.0, 0.34 if not oral else 0.24, 0.25, 0.2, 0.15]))
-        add_bowel(scene, path[0], (path[0], path[0]), rng.uniform(12, 24), 0, contrast, filling, rng, path=path[begin : begin + 15])
+        add_bowel(
+            scene,
+            path[0],
+            (path[0], path[0]),
+            rng.uniform(12, 24),
+            0,
+            contrast,
+            filling,
+            rng,
+            path=path[begin : begin + 15],
+        )
 
 
 def _add_mesentery(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Generator) -> None:
     """Add the small vessels, nodes and strands that keep abdominal fat from being uniform."""
     width, depth, y0 = (float(torso.row(n, 220.0)) for n in ("half_width", "half_depth", "y"))
-    for _ in range(rng.integers(3, 8)):
-        root = np.array([rng.normal(0, 25), y0 - depth * rng.uniform(-0.1, 0.4), rng.uniform(80, 340)])
+    for _ in range(rng.integers(6, 15)):
+        root = np.array([rng.normal(0, 40), y0 - depth * rng.uniform(-0.1, 0.4), rng.uniform(80, 340)])
         heading = np.array([rng.normal(), rng.normal(-0.4, 0.6), rng.normal(-0.4, 1)])
-        tree = branches(root, heading, rng.uniform(2, 4), 38, 6, rng, 0.5, 0.78)
+        tree = branches(root, heading, rng.uniform(2, 4), 34, 7, rng, 0.5, 0.8)
         scene.segments(*tree, rng.uniform(contrast.vein_hu * 0.7, contrast.artery_hu), Tissue.BLOOD, over=_CAVITY)
-    many = rng.integers(10, 60)
+    many = rng.integers(60, 500)
     at = rng.uniform([-width, y0 - depth, 0], [width, y0 + depth * 0.7, 380], (many, 3))
-    size = rng.uniform(1.0, 5.0, many)
-    scene.segments(at, at + rng.normal(0, 4, (many, 3)), size, size, rng.uniform(20, 80), Tissue.SOFT, over=_CAVITY)
+    size = 0.7 + rng.exponential(1.1, many)
+    scene.segments(
+        at, at + rng.normal(0, 7, (many, 3)), size, 0.7 * size, rng.uniform(20, 120), Tissue.SOFT, over=_CAVITY
+    )
 
 
 def _add_great_vessels(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Generator) -> None:
@@ -274,13 +484,19 @@ def _add_great_vessels(scene: Scene, torso: Torso, contrast: Contrast, rng: np.r
     aorta = spine + np.array([8, -36, 0]) + np.cumsum(rng.normal(0, 1.2, (16, 3)) * [1, 0.6, 0], axis=0)
     aorta[:, 0] += np.clip((heights - 400) / 10, 0, 16)
     radius = rng.uniform(8, 12) * np.linspace(0.85, 1.25, 16)
-    swell = np.exp(-(((heights - rng.uniform(220, 300)) / 30) ** 2)) * (rng.uniform(8, 25) if rng.random() < 0.12 else 0)
+    swell = np.exp(-(((heights - rng.uniform(220, 300)) / 30) ** 2)) * (
+        rng.uniform(8, 25) if rng.random() < 0.12 else 0
+    )
     scene.tube(aorta, radius + swell + 1.3, 45.0, Tissue.SOFT, over=INSIDE)
     scene.tube(aorta, radius + 0.35 * swell, contrast.artery_hu, Tissue.BLOOD, over=INSIDE)
     if rng.random() < 0.5:  # calcified plaques
         for _ in range(rng.integers(2, 25)):
             n, angle = rng.integers(0, 15), rng.uniform(0, 2 * np.pi)
-            spot = aorta[n] + (radius[n] + swell[n]) * np.array([np.cos(angle), np.sin(angle), 0]) + [0, 0, rng.uniform(0, 24)]
+            spot = (
+                aorta[n]
+                + (radius[n] + swell[n]) * np.array([np.cos(angle), np.sin(angle), 0])
+                + [0, 0, rng.uniform(0, 24)]
+            )
             scene.ellipsoid(spot, rng.uniform(0.8, 4, 3), rng.uniform(300, 1100), Tissue.CORTEX, over=INSIDE)
     cava = torso.spine(np.linspace(185, 430, 10)) + np.array([-20, -34, 0]) + rng.normal(0, 1.5, (10, 3))
     cava[-3:, 1] -= [6, 14, 20]
@@ -289,13 +505,31 @@ def _add_great_vessels(scene: Scene, torso: Torso, contrast: Contrast, rng: np.r
     scene.tube(cava + [flat * 0.5, 0, 0], flat * 0.85, contrast.vein_hu, Tissue.BLOOD, over=INSIDE)
     celiac = aorta[5]
     for heading, z in (((-0.8, -1, 0.3), 0.0), ((0.9, -0.8, 0.2), 0.0), ((0, -1, -1.2), -18.0)):
-        scene.segments(*branches(celiac + [0, 0, z], np.array(heading), 3.6, 34, 4, rng, 0.5, 0.8), contrast.artery_hu, Tissue.BLOOD, over=INSIDE)
-    portal = np.array([[5, celiac[1] - 22, 270], [-10, celiac[1] - 14, 315], [-40, celiac[1] - 14, 350], [-60, celiac[1] - 16, 365]])
+        scene.segments(
+            *branches(celiac + [0, 0, z], np.array(heading), 3.6, 34, 4, rng, 0.5, 0.8),
+            contrast.artery_hu,
+            Tissue.BLOOD,
+            over=INSIDE,
+        )
+    portal = np.array(
+        [[5, celiac[1] - 22, 270], [-10, celiac[1] - 14, 315], [-40, celiac[1] - 14, 350], [-60, celiac[1] - 16, 365]]
+    )
     scene.tube(portal, 6.5, contrast.portal_hu, Tissue.BLOOD, over=INSIDE)
     for side in (-1.0, 1.0):
-        iliac = np.array([aorta[0], [side * 35, aorta[0][1] + 5, 150], [side * 62, aorta[0][1] + 5, 105], [side * 78, -62, 40], [side * 80, -62, -60], [side * 72, -20, -300]])  # fmt: skip
+        iliac = np.array(
+            [
+                aorta[0],
+                [side * 35, aorta[0][1] + 5, 150],
+                [side * 62, aorta[0][1] + 5, 105],
+                [side * 78, -62, 40],
+                [side * 80, -62, -60],
+                [side * 72, -20, -300],
+            ]
+        )
         scene.tube(iliac, np.array([7, 6, 5, 4.6, 4.3, 3.5]), contrast.artery_hu, Tissue.BLOOD, over=NOT_AIR)
-        scene.tube(iliac + [-side * 12, 8, 0], np.array([8, 7, 6, 6, 5.5, 4.5]), contrast.vein_hu, Tissue.BLOOD, over=NOT_AIR)
+        scene.tube(
+            iliac + [-side * 12, 8, 0], np.array([8, 7, 6, 6, 5.5, 4.5]), contrast.vein_hu, Tissue.BLOOD, over=NOT_AIR
+        )
 
 
 def add_pelvic_organs(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Generator) -> None:
@@ -308,13 +542,44 @@ def add_pelvic_organs(scene: Scene, torso: Torso, contrast: Contrast, rng: np.ra
     scene.ellipsoid(bladder, radii, 38.0, Tissue.SOFT, over=INSIDE, power=2.4, bump=(0, 2.5))
     scene.ellipsoid(bladder, radii - rng.uniform(2, 5), urine, Tissue.FLUID, over=INSIDE, power=2.4, bump=(0, 2.5))
     if contrast.pelvis_hu > 150:
-        scene.ellipsoid(bladder, radii - 4, contrast.pelvis_hu * 0.7, Tissue.FLUID, over=only(Tissue.FLUID), power=2.4, bump=(0, 2.5), below=((0, -1, 0), float(-bladder[1] - rng.uniform(-10, 12))))  # fmt: skip
+        scene.ellipsoid(
+            bladder,
+            radii - 4,
+            contrast.pelvis_hu * 0.7,
+            Tissue.FLUID,
+            over=only(Tissue.FLUID),
+            power=2.4,
+            bump=(0, 2.5),
+            below=((0, -1, 0), float(-bladder[1] - rng.uniform(-10, 12))),
+        )
     if rng.random() < 0.5:
-        scene.ellipsoid((0, y0 + 8, 72), np.array([26, 20, 32]) * rng.uniform(0.6, 1.3), contrast.wall_hu + 10, Tissue.SOFT, over=INSIDE, bump=(1, 2.5), turn=rotation((0.7, 0, 0)))  # fmt: skip
+        scene.ellipsoid(
+            (0, y0 + 8, 72),
+            np.array([26, 20, 32]) * rng.uniform(0.6, 1.3),
+            contrast.wall_hu + 10,
+            Tissue.SOFT,
+            over=INSIDE,
+            bump=(1, 2.5),
+            turn=rotation((0.7, 0, 0)),
+        )
     else:
-        scene.ellipsoid((0, y0 - 14, 40), np.array([24, 18, 19]) * rng.uniform(0.8, 1.35), contrast.wall_hu, Tissue.SOFT, over=INSIDE, bump=(1, 1.5))
+        scene.ellipsoid(
+            (0, y0 - 14, 40),
+            np.array([24, 18, 19]) * rng.uniform(0.8, 1.35),
+            contrast.wall_hu,
+            Tissue.SOFT,
+            over=INSIDE,
+            bump=(1, 1.5),
+        )
         for side in (-1.0, 1.0):
-            scene.tube(np.array([[side * 4, y0 + 4, 62], [side * 24, y0 + 8, 70]]), 6.0, 25.0, Tissue.SOFT, over=INSIDE, bump=(2, 1.5))
+            scene.tube(
+                np.array([[side * 4, y0 + 4, 62], [side * 24, y0 + 8, 70]]),
+                6.0,
+                25.0,
+                Tissue.SOFT,
+                over=INSIDE,
+                bump=(2, 1.5),
+            )
 
 
 def add_chest(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Generator) -> None:
@@ -329,7 +594,9 @@ def add_chest(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Gen
     heart = np.array([rng.uniform(18, 38), y0 - depth * rng.uniform(0.22, 0.38), dome + rng.uniform(15, 35)])
     turn = rotation((0.3, 0.35, rng.uniform(0.4, 0.85)))
     muscle = rng.uniform(40, 60) + 0.35 * (contrast.vein_hu - 40)
-    scene.ellipsoid(heart, np.array([64, 49, 52]) * size, rng.uniform(-100, -60), Tissue.CAVITY, turn=turn, over=wide, bump=(0, 2.0))
+    scene.ellipsoid(
+        heart, np.array([64, 49, 52]) * size, rng.uniform(-100, -60), Tissue.CAVITY, turn=turn, over=wide, bump=(0, 2.0)
+    )
     scene.ellipsoid(heart, np.array([59, 44, 47]) * size, muscle, Tissue.SOFT, turn=turn, over=wide, bump=(1, 1.5))
     mix = rng.uniform(0, 1)
     right_hu = contrast.vein_hu * mix + contrast.artery_hu * (1 - mix)
@@ -340,28 +607,78 @@ def add_chest(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Gen
         ((-32, -12, -2), (20, 24, 27), right_hu),
         ((-22, 21, 14), (25, 17, 22), contrast.artery_hu),
     ):
-        scene.ellipsoid(heart + own @ (np.array(offset) * size), np.array(radii) * size, hu, Tissue.BLOOD, turn=turn, over=only(Tissue.SOFT), bump=(1, 1.5))  # fmt: skip
+        scene.ellipsoid(
+            heart + own @ (np.array(offset) * size),
+            np.array(radii) * size,
+            hu,
+            Tissue.BLOOD,
+            turn=turn,
+            over=only(Tissue.SOFT),
+            bump=(1, 1.5),
+        )
     top = heart + [-12, 2, 45]
     spine = torso.spine(560.0)
-    arch = np.array([heart + [-6, 0, 15], top, [-14, y0 - 22, 565], [-2, y0 - 14, 592], [14, y0 + 8, 596], [26, spine[1] - 28, 578], [26, spine[1] - 32, 545]])  # fmt: skip
+    arch = np.array(
+        [
+            heart + [-6, 0, 15],
+            top,
+            [-14, y0 - 22, 565],
+            [-2, y0 - 14, 592],
+            [14, y0 + 8, 596],
+            [26, spine[1] - 28, 578],
+            [26, spine[1] - 32, 545],
+        ]
+    )
     calibre = rng.uniform(11, 17)
     scene.tube(arch, calibre + 1.2, 45.0, Tissue.SOFT, over=wide)
     scene.tube(arch, calibre, contrast.artery_hu, Tissue.BLOOD, over=wide)
     for x, y in ((-14.0, -14.0), (2.0, -4.0), (16.0, 6.0)):
-        scene.tube(np.array([[x, y0 + y, 590], [1.8 * x, y0 + y - 3, 640], [2.4 * x, y0 + y, 720]]), rng.uniform(3.5, 5.5), contrast.artery_hu, Tissue.BLOOD)  # fmt: skip
+        scene.tube(
+            np.array([[x, y0 + y, 590], [1.8 * x, y0 + y - 3, 640], [2.4 * x, y0 + y, 720]]),
+            rng.uniform(3.5, 5.5),
+            contrast.artery_hu,
+            Tissue.BLOOD,
+        )
     vein_hu = contrast.vein_hu + (rng.uniform(100, 700) if rng.random() < 0.25 else 0)
-    scene.tube(np.array([heart + [-42, 5, 20], [-32, y0 - 12, 560], [-30, y0 - 22, 610], [-45, y0 - 24, 650]]), rng.uniform(7, 10), vein_hu, Tissue.BLOOD, over=wide)  # fmt: skip
+    scene.tube(
+        np.array([heart + [-42, 5, 20], [-32, y0 - 12, 560], [-30, y0 - 22, 610], [-45, y0 - 24, 650]]),
+        rng.uniform(7, 10),
+        vein_hu,
+        Tissue.BLOOD,
+        over=wide,
+    )
     trunk = np.array([heart + [8, -12, 30], [14, y0 - 14, 545], [2, y0 + 6, 548]])
     scene.tube(trunk, rng.uniform(11, 15), right_hu, Tissue.BLOOD, over=wide)
     carina = np.array([0, y0 + 18, 560.0])
     for side in (-1.0, 1.0):
         hilum = np.array([side * 42, y0 + 12, 530])
-        scene.tube(np.array([[6, y0 + 4, 548], hilum + [0, -6, 6]]), rng.uniform(8, 11), right_hu, Tissue.BLOOD, over=wide)
+        scene.tube(
+            np.array([[6, y0 + 4, 548], hilum + [0, -6, 6]]), rng.uniform(8, 11), right_hu, Tissue.BLOOD, over=wide
+        )
         for _ in range(5):
-            scene.ellipsoid(hilum + rng.normal(0, 9, 3), rng.uniform(4, 9, 3), rng.uniform(30, 80), Tissue.SOFT, over=only(Tissue.CAVITY, Tissue.LUNG))
-        for heading in ((side, 0.1, 0.2), (side * 0.5, 1.0, -0.3), (side * 0.5, -1.0, 0.4), (side, -0.5, 0.9), (side, 0.7, 0.6), (side, -0.8, -0.3), (side, 0.7, -0.6), (side * 0.6, 0.3, -1.2), (side * 0.6, -0.2, 1.2), (side * 0.8, -0.5, -1.0)):  # fmt: skip
+            scene.ellipsoid(
+                hilum + rng.normal(0, 9, 3),
+                rng.uniform(4, 9, 3),
+                rng.uniform(30, 80),
+                Tissue.SOFT,
+                over=only(Tissue.CAVITY, Tissue.LUNG),
+            )
+        for heading in (
+            (side, 0.1, 0.2),
+            (side * 0.5, 1.0, -0.3),
+            (side * 0.5, -1.0, 0.4),
+            (side, -0.5, 0.9),
+            (side, 0.7, 0.6),
+            (side, -0.8, -0.3),
+            (side, 0.7, -0.6),
+            (side * 0.6, 0.3, -1.2),
+            (side * 0.6, -0.2, 1.2),
+            (side * 0.8, -0.5, -1.0),
+        ):
             hu = right_hu if rng.random() < 0.5 else contrast.artery_hu
-            tree = branches(hilum + rng.normal(0, 6, 3), np.array(heading), rng.uniform(3.2, 4.8), 25, 9, rng, 0.65, 0.79)
+            tree = branches(
+                hilum + rng.normal(0, 6, 3), np.array(heading), rng.uniform(3.2, 4.8), 25, 9, rng, 0.65, 0.79
+            )
             scene.segments(*tree, max(hu * 0.9, 35), Tissue.BLOOD, over=_LUNG)
         for heading in ((side, 0.1, -0.9), (side, -0.3, 0.6)):
             tree = branches(hilum, np.array(heading), 4.5, 26, 5, rng, 0.5, 0.75)
@@ -374,11 +691,27 @@ def add_chest(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Gen
             for _ in range(rng.integers(1, 5)):
                 at = hilum + [side * rng.uniform(20, 90), rng.normal(10, 40), rng.normal(-20, 60)]
                 dense = rng.uniform(-500, 60)
-                scene.ellipsoid(at, rng.uniform(4, 35) * rng.uniform(0.6, 1.3, 3), dense, Tissue.LUNG if dense < -100 else Tissue.SOFT, over=_LUNG, bump=(1, 5.0), opacity=rng.uniform(0.4, 1))  # fmt: skip
+                scene.ellipsoid(
+                    at,
+                    rng.uniform(4, 35) * rng.uniform(0.6, 1.3, 3),
+                    dense,
+                    Tissue.LUNG if dense < -100 else Tissue.SOFT,
+                    over=_LUNG,
+                    bump=(1, 5.0),
+                    opacity=rng.uniform(0.4, 1),
+                )
         if rng.random() < 0.3:  # plate-like collapse and scars
             for _ in range(rng.integers(1, 5)):
                 at = hilum + [side * rng.uniform(20, 80), rng.normal(20, 40), rng.normal(-60, 40)]
-                scene.box(at, (rng.uniform(10, 35), rng.uniform(10, 35), rng.uniform(0.6, 2)), 20.0, Tissue.SOFT, turn=rotation(rng.normal(0, 0.6, 3)), over=_LUNG, bump=(2, 1.0))  # fmt: skip
+                scene.box(
+                    at,
+                    (rng.uniform(10, 35), rng.uniform(10, 35), rng.uniform(0.6, 2)),
+                    20.0,
+                    Tissue.SOFT,
+                    turn=rotation(rng.normal(0, 0.6, 3)),
+                    over=_LUNG,
+                    bump=(2, 1.0),
+                )
     windpipe = np.array([carina, [0, y0 + 8, 610], [0, y0 - 4, 660], [0, -18, 740]])
     scene.tube(windpipe, 10.5, 55.0, Tissue.SOFT)
     scene.tube(windpipe, rng.uniform(7, 9.2), -995.0, Tissue.GAS)
@@ -387,9 +720,22 @@ def add_chest(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Gen
     if rng.random() < 0.4:
         scene.tube(gullet, rng.uniform(1.5, 4), -800.0, Tissue.GAS, over=only(Tissue.SOFT), bump=(2, 1.0))
     for side in (-1.0, 1.0):  # thyroid and neck vessels
-        scene.ellipsoid((side * 17, y0 - 10, 672), (11, 12, 24), rng.uniform(80, 130) + 0.3 * (contrast.vein_hu - 40), Tissue.SOFT, bump=(2, 1.0))
-        scene.tube(np.array([[side * 28, y0 - 12, 645], [side * 32, -5, 780]]), rng.uniform(5, 8), contrast.vein_hu, Tissue.BLOOD)
-        scene.tube(np.array([[side * 28, y0 - 40, 640], [side * 30, y0 + 5, 760]]), rng.uniform(7, 11), 55.0, Tissue.MUSCLE)
+        scene.ellipsoid(
+            (side * 17, y0 - 10, 672),
+            (11, 12, 24),
+            rng.uniform(80, 130) + 0.3 * (contrast.vein_hu - 40),
+            Tissue.SOFT,
+            bump=(2, 1.0),
+        )
+        scene.tube(
+            np.array([[side * 28, y0 - 12, 645], [side * 32, -5, 780]]),
+            rng.uniform(5, 8),
+            contrast.vein_hu,
+            Tissue.BLOOD,
+        )
+        scene.tube(
+            np.array([[side * 28, y0 - 40, 640], [side * 30, y0 + 5, 760]]), rng.uniform(7, 11), 55.0, Tissue.MUSCLE
+        )
 
 
 def add_breasts(scene: Scene, torso: Torso, rng: np.random.Generator) -> None:

@@ -9,6 +9,9 @@ from enum import IntEnum
 import numpy as np
 from numba import njit
 
+Vector = Sequence[float] | np.ndarray
+"""Three numbers (x, y, z) in mm, or one array of them."""
+
 
 class Tissue(IntEnum):
     """What a voxel is made of; decides its texture and which shapes may cover it."""
@@ -43,7 +46,7 @@ def only(*tissues: Tissue) -> int:
     return mask
 
 
-def rotation(angles_rad: Sequence[float]) -> np.ndarray:
+def rotation(angles_rad: Vector) -> np.ndarray:
     """Return the 3 x 3 rotation about x, then y, then z, for vectors (x, y, z)."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(angles_rad), np.sin(angles_rad)
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
@@ -59,9 +62,9 @@ class Canvas:
     Attributes
     ----------
     hu, tissue : arrays (z, y, x), float32 in HU and uint8.
-    body_mm : float32 (3, z, y, x), the body coordinates x (to the left), y (to the back), z (to the head) of each voxel.
+    body_mm : float32 (3, z, y, x), body coordinates x (to the left), y (to the back), z (to the head) of each voxel.
     bumps : float32 (3, z, y, x), fields of unit deviation, coarse to fine, that make surfaces uneven.
-    to_body, origin_mm, warp_mm : body = to_body @ grid_mm + origin + warp, with grid_mm (x, y, z) from the centre of the grid.
+    to_body, origin_mm, warp_mm : body = to_body @ grid_mm + origin + warp, grid_mm (x, y, z) from the grid's centre.
     """
 
     hu: np.ndarray
@@ -110,7 +113,7 @@ class Scene:
         over: int,
         bump: tuple[int, float] | None,
         opacity: float,
-        below: tuple[Sequence[float], float] | None,
+        below: tuple[Vector, float] | None,
     ) -> None:
         rows[:, 18] = hu
         rows[:, 19], rows[:, 20] = bump if bump else (0, 0.0)
@@ -122,8 +125,8 @@ class Scene:
 
     def ellipsoid(
         self,
-        centre_mm: Sequence[float],
-        radii_mm: Sequence[float],
+        centre_mm: Vector,
+        radii_mm: Vector,
         hu: float,
         tissue: Tissue,
         *,
@@ -132,12 +135,12 @@ class Scene:
         over: int = NOT_AIR,
         bump: tuple[int, float] | None = None,
         opacity: float = 1.0,
-        below: tuple[Sequence[float], float] | None = None,
+        below: tuple[Vector, float] | None = None,
     ) -> None:
         """Add a super-ellipsoid: power 2 is an ellipsoid, more is boxier; `turn` maps body axes to its own.
 
-        `over` is the mask of tissues it may cover, `bump` an index of `Canvas.bumps` and the amplitude in mm of the surface,
-        `below` keeps the part of it with normal . p < offset.
+        `over` is the mask of tissues it may cover, `bump` an index of `Canvas.bumps` and the amplitude in mm of its
+        surface, `below` keeps the part of it with normal . p < offset.
         """
         rows = np.zeros((1, _COLUMNS))
         rows[0, 0] = _ELLIPSOID
@@ -148,8 +151,8 @@ class Scene:
 
     def box(
         self,
-        centre_mm: Sequence[float],
-        half_mm: Sequence[float],
+        centre_mm: Vector,
+        half_mm: Vector,
         hu: float,
         tissue: Tissue,
         *,
@@ -177,13 +180,22 @@ class Scene:
         over: int = NOT_AIR,
         bump: tuple[int, float] | None = None,
         opacity: float = 1.0,
-        below: tuple[Sequence[float], float] | None = None,
+        below: tuple[Vector, float] | None = None,
     ) -> None:
         """Add round cones along a line of points (n, 3) with a radius at each point."""
         points = np.asarray(points_mm, dtype=float)
         radii = np.broadcast_to(np.asarray(radii_mm, dtype=float), (len(points),))
         self.segments(
-            points[:-1], points[1:], radii[:-1], radii[1:], hu, tissue, over=over, bump=bump, opacity=opacity, below=below
+            points[:-1],
+            points[1:],
+            radii[:-1],
+            radii[1:],
+            hu,
+            tissue,
+            over=over,
+            bump=bump,
+            opacity=opacity,
+            below=below,
         )
 
     def segments(
@@ -198,7 +210,7 @@ class Scene:
         over: int = NOT_AIR,
         bump: tuple[int, float] | None = None,
         opacity: float = 1.0,
-        below: tuple[Sequence[float], float] | None = None,
+        below: tuple[Vector, float] | None = None,
     ) -> None:
         """Add round cones between start and end points (n, 3)."""
         rows = np.zeros((len(starts_mm), _COLUMNS))
@@ -229,9 +241,15 @@ class Scene:
         seen = np.all(last > first, axis=1)
         if seen.any():
             _paint(
-                canvas.hu, canvas.tissue, canvas.body_mm, canvas.bumps, rows[seen].astype(np.float32), first[seen], last[seen],
+                canvas.hu,
+                canvas.tissue,
+                canvas.body_mm,
+                canvas.bumps,
+                rows[seen].astype(np.float32),
+                first[seen],
+                last[seen],
                 np.float32(canvas.edge_mm),
-            )  # fmt: skip
+            )
 
 
 @njit(cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"})

@@ -33,8 +33,8 @@ class Torso:
 
     Attributes
     ----------
-    table : float32 (10, n): half width and depth of the lean body, muscle thickness in front, at the side and back, fat thickness,
-        centre x and y, leg radius and leg offset, all in mm.
+    table : float32 (10, n): half width and depth of the lean body, muscle thickness in front, at the side
+        and back, fat thickness, centre x and y, leg radius and leg offset, all in mm.
     shape : float32 (16,): outline power and harmonics, fat harmonics, diaphragm and mediastinum, see `draw_torso`.
     """
 
@@ -68,7 +68,9 @@ class Torso:
 def _outline(cosine, sine, shape):  # type: ignore[no-untyped-def]
     """Radial factor of the lean outline at a direction: low harmonics and the groove over the spine."""
     wide = cosine * cosine - sine * sine
-    groove = shape[5] * np.exp(-((sine / np.float32(0.22)) ** 2)) * (np.float32(0.5) - np.float32(0.5) * np.sign(cosine))
+    groove = (
+        shape[5] * np.exp(-((sine / np.float32(0.22)) ** 2)) * (np.float32(0.5) - np.float32(0.5) * np.sign(cosine))
+    )
     return (
         np.float32(1.0)
         + shape[1] * cosine
@@ -97,7 +99,9 @@ def draw_torso(rng: np.random.Generator) -> Torso:
     table[7] = PchipInterpolator(knots, 4 * rng.standard_normal(len(knots)))(heights)
     legs = np.array([50, 74, 84, 88, 60] + [40] * (len(knots) - 5)) * rng.uniform(0.85, 1.15)
     table[8] = PchipInterpolator(knots, legs)(heights)
-    table[9] = PchipInterpolator(knots, np.array([75, 84, 80, 78, 60] + [50] * (len(knots) - 5)) + rng.uniform(0, 14))(heights)
+    table[9] = PchipInterpolator(knots, np.array([75, 84, 80, 78, 60] + [50] * (len(knots) - 5)) + rng.uniform(0, 14))(
+        heights
+    )
     shape = np.zeros(16, dtype=np.float32)
     shape[0] = rng.uniform(2.0, 2.8)
     shape[1:5] = rng.normal(0, [0.03, 0.04, 0.02, 0.02])
@@ -109,18 +113,31 @@ def draw_torso(rng: np.random.Generator) -> Torso:
     shape[12] = rng.uniform(22, 38)  # half width of the mediastinum
     shape[13] = rng.uniform(0.4, 2.2)  # how marked the fat planes in muscle are
     shape[14] = rng.normal(0, 4)  # scoliosis
-    shape[15] = rng.uniform(-0.3, 0.8) if rng.random() < 0.25 else -9.0  # pleural effusion: relative height of its level
+    shape[15] = (
+        rng.uniform(-0.3, 0.8) if rng.random() < 0.25 else -9.0
+    )  # pleural effusion: relative height of its level
     return Torso(table, shape)
 
 
 def paint_torso(canvas: Canvas, torso: Torso, levels_hu: dict[str, float]) -> None:
-    """Paint the layers; `levels_hu` gives skin, fat, muscle, visceral fat, lung, effusion and blanket, and the gap in mm
-    between skin and blanket (negative: none)."""
+    """Paint the layers; `levels_hu` gives skin, fat, muscle, visceral fat, lung, effusion and blanket,
+    and the gap in mm between skin and blanket (negative: none)."""
     levels = np.array(
-        [levels_hu[name] for name in ("skin", "fat", "muscle", "visceral", "lung", "effusion", "blanket", "blanket_gap_mm")], dtype=np.float32
+        [
+            levels_hu[name]
+            for name in ("skin", "fat", "muscle", "visceral", "lung", "effusion", "blanket", "blanket_gap_mm")
+        ],
+        dtype=np.float32,
     )
     _paint_layers(
-        canvas.hu, canvas.tissue, canvas.body_mm, canvas.bumps, torso.table, torso.shape, levels, np.float32(canvas.edge_mm)
+        canvas.hu,
+        canvas.tissue,
+        canvas.body_mm,
+        canvas.bumps,
+        torso.table,
+        torso.shape,
+        levels,
+        np.float32(canvas.edge_mm),
     )
 
 
@@ -172,7 +189,10 @@ def _paint_layers(
                     lean = trunk + blend * (leg - trunk) - np.float32(20.0) * blend * (one - blend)
                 lean += b1 * np.float32(0.8)
                 wide = cosine * cosine - sine * sine
-                fat = row[5] * max(one + shape[6] * cosine + shape[7] * wide + shape[8] * sine + np.float32(0.15) * b0, np.float32(0.15))
+                fat = row[5] * max(
+                    one + shape[6] * cosine + shape[7] * wide + shape[8] * sine + np.float32(0.15) * b0,
+                    np.float32(0.15),
+                )
                 outer = _cover(lean - fat - np.float32(1.8), edge)
                 if outer <= zero:
                     gap = levels[7] * (one + np.float32(0.55) * b0 + np.float32(0.25) * b1 + np.float32(0.3) * cosine)
