@@ -3,6 +3,8 @@
 LLVM unrolls an inner loop of sixteen before it tries to vectorise it, and then gives up because arrays might overlap;
 written as vector instructions the kernels run about four times faster. Without JIT the plain Python bodies run.
 Arrays are contiguous, end in an axis of length `LANES`, and are addressed by the position of a pixel in all other axes.
+
+Numba's cache follows the files of the kernels that call these functions, not this one: touch them after a change here.
 """
 
 from __future__ import annotations

@@ -97,6 +97,7 @@ def changed(**columns):
         (lambda: TomographyGeometry.fan([0.0], 50, 40, 5), "must not lie between source and axis"),
         (lambda: TomographyGeometry.fan([0.0], 50, 80, 5, 70.0, detector="curved"), "less than 180 degrees"),
         (lambda: TomographyGeometry.fan([0.0], 50, 80, 5, detector="round"), "'flat', or 'curved' if fan"),
+        (lambda: PARALLEL.source_to_detector_mm, "no source"),
         (lambda: TomographyGeometry("cone", changed(), 3, 7), "of kind 'parallel' or 'fan'"),
         (lambda: TomographyGeometry("parallel", changed(), 3, 7, "curved"), "'flat', or 'curved' if fan"),
         (lambda: TomographyGeometry("parallel", changed()[:, :6], 3, 7), r"got shape \(4, 6\)"),
