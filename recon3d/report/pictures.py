@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -129,11 +130,12 @@ def comparison(
     rows = ([("reference", reference)] if reference is not None else []) + list(volumes.items())
     wanted = _panels(first)
     halves = 2 if reference is not None else 1
-    gap, names, head, foot, between = 0.08, 1.75, 0.75 if title else 0.45, 1.05, 0.1
+    gap, names, head, foot, between = 0.08, 1.75, 0.75 if title else 0.45, 1.15, 0.1
     wide = 7.2 * halves
     tallest = max(p.height for p in wanted)
-    scale = min((wide / halves - 3 * gap) / sum(p.width for p in wanted), 3.0 / tallest)
-    block = scale * sum(p.width for p in wanted) + 3 * gap
+    gaps = (len(wanted) - 1) * gap
+    scale = min((wide / halves - gaps) / sum(p.width for p in wanted), 3.0 / tallest)
+    block = scale * sum(p.width for p in wanted) + gaps
     tall = max(tallest * scale, 1.0)
     page_width, page_height = names + halves * (block + 0.2) + 0.1, head + foot + len(rows) * (tall + between)
     figure = _figure(page_width, page_height)
@@ -142,7 +144,7 @@ def comparison(
         bottom = page_height - head - (row + 1) * (tall + between) + between
         _row_label(figure, name, (metrics or {}).get(name), 0.14, bottom + tall / 2)
         for half in range(halves):
-            if half and volume is reference:
+            if half and row == 0:  # the reference itself
                 continue
             panels = _panels(volume, subtract=reference if half else None)
             left = names + half * (block + 0.2)
@@ -166,13 +168,13 @@ def comparison(
                 left += width + gap
     for half, image in shown.items():
         left = names + half * (block + 0.2)
-        bar = _axes(figure, left + 0.45 * block, 0.72, 0.5 * block, 0.12)
+        bar = _axes(figure, left + 0.45 * block, 0.85, 0.5 * block, 0.12)
         _colour_bar(figure, image, bar, ("difference, " if half else "") + _unit(first), horizontal=True)
-    _scale_bar(figure, wanted[0], names, 0.78, scale)
+    _scale_bar(figure, wanted[0], names, 0.91, scale)
     if title:
         figure.text(0.14 / page_width, 1 - 0.24 / page_height, title, color=INK, fontsize=12, va="center")
     ranges = sorted({m.range.name + ", " + m.region for m in (metrics or {}).values()})
-    note = _window_text((low, high), first) + ("" if not ranges else "   ·   metrics: " + "; ".join(ranges))
+    note = _window_text((low, high), first) + "".join(f"\nmetrics: {text}" for text in ranges)
     _note(figure, note, page_width - 0.12, 0.12)
     return _png(figure)
 
@@ -258,7 +260,7 @@ def _plain_panel(volume: Volume, plane: str, axis: int, index: int, image: NDArr
     names = [name for name in plane_axes(volume) if name != plane]
     if axis != 2:
         image, names = image.T, names[::-1]
-    return _Panel(plane, image, 100.0, 100.0, ("", names[1], "", names[0]), f"{plane} {index}")
+    return _Panel(plane, image, 100.0, 100.0, ("", names[1], "", names[0]), str(index))
 
 
 def _real(data: NDArray[Any]) -> NDArray[Any]:
@@ -353,7 +355,8 @@ def _colour_bar(figure: Figure, image: AxesImage, axes: Axes, label: str, horizo
 
 def _row_label(figure: Figure, name: str, metrics: Metrics | None, left: float, middle: float) -> None:
     wide, tall = figure.get_figwidth(), figure.get_figheight()
-    figure.text(left / wide, (middle + 0.05) / tall, name, color=INK, fontsize=10, va="bottom", weight="bold")
+    heading = "\n".join(textwrap.wrap(name, 19))
+    figure.text(left / wide, (middle + 0.05) / tall, heading, color=INK, fontsize=10, va="bottom", weight="bold")
     if metrics is None:
         return
     similarity = [f"SSIM {plane} {value:.3f}" for plane, value in metrics.ssim.items() if math.isfinite(value)]
@@ -363,9 +366,8 @@ def _row_label(figure: Figure, name: str, metrics: Metrics | None, left: float, 
 
 
 def _note(figure: Figure, text: str, right: float, bottom: float) -> None:
-    figure.text(
-        right / figure.get_figwidth(), bottom / figure.get_figheight(), text, color=FAINT, fontsize=7.5, ha="right"
-    )
+    x, y = right / figure.get_figwidth(), bottom / figure.get_figheight()
+    figure.text(x, y, text, color=FAINT, fontsize=7.5, ha="right", linespacing=1.4)
 
 
 def _png(figure: Figure) -> bytes:
