@@ -109,10 +109,11 @@ def _frame(dataset: Dataset, source: Source, index: int, groups: Sequence[Datase
             find("FrameContentSequence", "TemporalPositionIndex", False) or value(dataset, "TemporalPositionIdentifier"), -1
         ),
         trigger_ms=_trigger_ms(dataset, find),
-        clock_s=_clock(find("FrameContentSequence", "FrameAcquisitionDateTime", False))
-        or _clock(value(dataset, "AcquisitionTime"))
-        or _clock(value(dataset, "ContentTime"))
-        or -1.0,
+        clock_s=_first_clock(
+            find("FrameContentSequence", "FrameAcquisitionDateTime", False),
+            value(dataset, "AcquisitionTime"),
+            value(dataset, "ContentTime"),
+        ),
         acquisition=_integer(value(dataset, "AcquisitionNumber"), -1),
         instance=_integer(value(dataset, "InstanceNumber"), 0),
     )
@@ -255,6 +256,10 @@ def _rescale(found: Any, default: float, keyword: str) -> float:
     if math.isnan(number):
         raise InputError(f"A DICOM image has a {keyword} that is not one finite number.")
     return number
+
+
+def _first_clock(*found: Any) -> float:
+    return next((clock for clock in map(_clock, found) if clock is not None), -1.0)
 
 
 def _clock(found: Any) -> float | None:

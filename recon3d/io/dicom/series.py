@@ -16,10 +16,6 @@ from recon3d.io.dicom.frames import Frame, frames_of
 from recon3d.io.dicom.geometry import SAME_POSITION_MM, normal_of, plane_name
 from recon3d.io.dicom.header import check_pixels, is_image, parse_with_pixel_element, sop_class
 
-# Frames at one position are a series of one plane only where the object itself says so; several acquisitions at one
-# position (bolus monitoring) are not a volume.
-_DECLARED = ("temporal_index", "trigger_ms")
-
 
 @dataclass(frozen=True)
 class Series:
@@ -167,22 +163,22 @@ def _along_axis(frames: Sequence[Frame]) -> Series | None:
     if len(frames) % places:
         return None
     count = len(frames) // places
-    keys: list[tuple[str, Callable[[Frame], Hashable]]] = [
-        ("b-values", lambda f: (f.b_value, f.direction)),
-        ("time", lambda f: f.temporal_index),
-        ("time", lambda f: f.trigger_ms),
-        ("b-values", lambda f: (f.b_value, f.direction, f.acquisition)),
+    keys: list[Callable[[Frame], Hashable]] = [
+        lambda f: (f.b_value, f.direction),
+        lambda f: f.temporal_index,
+        lambda f: f.trigger_ms,
+        lambda f: (f.b_value, f.direction, f.acquisition),
     ]
-    if places > 1:
-        keys += [("time", lambda f: f.acquisition), ("time", lambda f: f.clock_s)]
-    for axis, key in keys:
-        if axis == "b-values" and all(f.b_value < 0 for f in frames):
-            continue
+    if places > 1:  # several acquisitions at one single position (bolus monitoring) are not a volume
+        keys += [lambda f: f.acquisition, lambda f: f.clock_s]
+    for key in keys:
         parts: dict[Hashable, list[tuple[Frame, int]]] = defaultdict(list)
         for frame, slot in zip(frames, slots, strict=True):
             parts[key(frame)].append((frame, slot))
         if len(parts) == count and all(len({slot for _, slot in p}) == places == len(p) for p in parts.values()):
             stacks = [_sorted([f for f, _ in parts[k]], [s for _, s in parts[k]]) for k in sorted(parts)]  # type: ignore[type-var]
+            weights = [s[0].b_value for s in stacks]
+            axis = "b-values" if min(weights) >= 0 and len(set(weights)) > 1 else "time"
             return _series(stacks, axis, _axis_values(axis, stacks))
     if places > 1:
         return _by_rank(frames, slots, places, count)
