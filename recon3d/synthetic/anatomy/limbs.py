@@ -116,7 +116,7 @@ def add_joint(
     across /= np.linalg.norm(across)
     size = radius_mm * 0.36
     scene.tube(
-        np.array([centre - axis * radius_mm, centre + axis * radius_mm]),
+        np.array([centre - axis * radius_mm * 0.2, centre + axis * radius_mm * 0.2]),
         radius_mm * 0.92,
         50.0,
         Tissue.MUSCLE,
@@ -128,7 +128,7 @@ def add_joint(
             middle = centre + side * across * size * 0.85 + up * axis * size * 1.02
             bone_tube(
                 scene,
-                np.array([middle, middle + up * axis * size * 1.5 - side * across * size * 0.5]),
+                np.array([middle, middle + up * axis * size * 2.6 - side * across * size * 0.5]),
                 np.array([size, size * 0.6]),
                 stock,
                 1.4,

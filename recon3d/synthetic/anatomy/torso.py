@@ -111,7 +111,7 @@ def draw_torso(rng: np.random.Generator) -> Torso:
     shape[10] = rng.uniform(60, 110)  # height of the domes
     shape[11] = rng.uniform(-12, 8)  # left dome against the right
     shape[12] = rng.uniform(22, 38)  # half width of the mediastinum
-    shape[13] = rng.uniform(0.4, 2.2)  # how marked the fat planes in muscle are
+    shape[13] = rng.uniform(0.4, 1.8)  # how marked the fat planes in muscle are
     shape[14] = rng.normal(0, 4)  # scoliosis
     shape[15] = (
         rng.uniform(-0.3, 0.8) if rng.random() < 0.25 else -9.0
@@ -216,7 +216,7 @@ def _paint_layers(
                     wall = row[2] * front * front + row[4] * deep_back + row[3] * (one - front * front - deep_back)
                     wall *= one + np.float32(0.12) * b0
                     # Planes of fat between the muscles: layers of the wall, and level sets of a smooth field.
-                    plane = abs(b1 + np.float32(0.35) * b2) * np.float32(9.0) - shape[13]
+                    plane = abs(np.float32(0.8) * b0 + np.float32(0.5) * b1) * np.float32(14.0) - shape[13]
                     layer = abs(lean + wall * np.float32(0.5)) - np.float32(0.5) * shape[13] * (one + b0)
                     plane = min(plane, layer)
                     streak = _cover(plane, edge) * deep * np.float32(0.75)
