@@ -63,8 +63,9 @@ def test_bank_holds_normalised_volumes_and_is_made_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow  # each worker process imports torch
 def test_bank_in_worker_processes_is_the_same(tmp_path: Path) -> None:
-    (one,) = _bank(tmp_path / "one", _data(3))
-    (two,) = _bank(tmp_path / "two", _data(3, workers=2))
+    sources = (SyntheticSource(generator="recon3d.synthetic.ct:anatomical_ct", count=3, shape=(2, 24, 20)),)
+    (one,) = _bank(tmp_path / "one", _data(sources=sources))
+    (two,) = _bank(tmp_path / "two", _data(sources=sources, workers=2))
     for a, b in zip(one, two, strict=True):
         assert np.array_equal(np.load(a), np.load(b))
 
@@ -73,6 +74,21 @@ def test_changed_settings_get_another_bank(tmp_path: Path) -> None:
     source = SyntheticSource(generator=f"{HERE}:discs", count=1, shape=(3, 40, 48), voxel_mm=(1.0, 1.5))
     (first,), (second,) = _bank(tmp_path, _data(1)), _bank(tmp_path, _data(1, sources=(source,)))
     assert first[0].parent != second[0].parent
+
+
+def test_folders_of_files_make_a_bank(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    for seed in range(2):
+        data = discs((3, 20, 24), (1.0, 1.0, 1.0), seed).data
+        image = nibabel.Nifti1Image(np.rint(data.T).astype(np.int16), np.eye(4))
+        image.header.set_xyzt_units("mm")
+        (tmp_path / str(seed)).mkdir()
+        nibabel.save(image, tmp_path / str(seed) / "ct.nii.gz")
+    source = FolderSource(kind="folder", path=tmp_path, pattern="*.nii.gz")
+    (files,) = _bank(tmp_path / "bank", _data(sources=(source,)))
+    for seed, path in enumerate(files):
+        expected = NORMALIZATION.apply(np.rint(discs((3, 20, 24), (1.0, 1.0, 1.0), seed).data))
+        np.testing.assert_allclose(np.sort(np.load(path) * STEP, axis=None), np.sort(expected, axis=None), atol=STEP)
 
 
 def test_patches_are_keyed(tmp_path: Path) -> None:

@@ -13,15 +13,28 @@ import torch
 from safetensors.torch import load_file
 
 from recon3d.errors import ConfigError, InputError, Interrupted
+from recon3d.grid import AffineGrid
 from recon3d.priors import load_model
 from recon3d.priors.edm import EDMDenoiser
 from recon3d.training import TrainConfig, train
 from recon3d.training.config import Noise
 from recon3d.training.loop import TrainingState
 from recon3d.training.loss import denoising_loss, draw_sigma, pair_noise
+from recon3d.volume import Volume
 
-DISCS = "tests.training.test_data:discs"
 CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def discs(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], seed: int) -> Volume:
+    """A generator for tests: six discs in each slice."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[1], : shape[2]]
+    data = np.full(shape, -1000.0, np.float32)
+    for image in data:
+        for _ in range(6):
+            inside = (y - random.uniform(0, shape[1])) ** 2 + (x - random.uniform(0, shape[2])) ** 2 < 60
+            image[inside] = random.uniform(-200, 900)
+    return Volume(data, AffineGrid.centred(shape, voxel_mm), "HU")
 
 
 def _config(work: Path, **changes: Any) -> TrainConfig:
@@ -30,7 +43,7 @@ def _config(work: Path, **changes: Any) -> TrainConfig:
         "work": work,
         "architecture": {"kind": "unet2d", "channels": [16, 32], "embedding": 16, "detail": True},
         "data": {
-            "sources": [{"generator": DISCS, "count": 4, "shape": [3, 40, 48]}],
+            "sources": [{"generator": f"{__name__}:discs", "count": 4, "shape": [3, 40, 48]}],
             "held_out": 1,
             "validation": [4, 32],
             "patches": [[16, 4], [32, 2]],
