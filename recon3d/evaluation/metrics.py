@@ -369,7 +369,7 @@ def _measure(
     return Metrics(
         psnr_db=_decibel(error_energy / count, data_range.span),
         ssim={plane: _ssim(result, reference, data_range, mask, axis) for plane, axis in plane_axes(volume).items()},
-        nmse=error_energy / energy if energy else math.inf,
+        nmse=error_energy / energy if energy else (math.inf if error_energy else 0.0),
         rmse=math.sqrt(error_energy / count),
         slice_to_slice=math.sqrt(step_energy / steps) if steps else math.nan,
         units=volume.units,
