@@ -5,10 +5,8 @@ A mapping is a dict, a YAML file, or the name of a recipe in configs/sources; do
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,15 +18,13 @@ from recon3d.errors import InputError
 from recon3d.grid import AffineGrid
 from recon3d.io.entries import SUFFIXES as READ_SUFFIXES
 from recon3d.io.entries import Entries, open_entries
+from recon3d.io.mapping import MM, RAD, check_keys, load_mapping, mapping_names, unit_of
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
 UNDERSTOOD = "arrays with a mapping (" + ", ".join(READ_SUFFIXES) + ")"
 
-MM = {"m": 1000.0, "cm": 10.0, "mm": 1.0, "um": 0.001, "micron": 0.001, "inch": 25.4}
-RAD = {"rad": 1.0, "deg": math.pi / 180.0}
-
-_KEYS = (
+KEYS = (
     "kind", "name", "data", "axes", "flip", "views", "units", "transform", "scale", "geometry", "grid", "acquisition",
     "noise", "calibration", "image_units",
 )  # fmt: skip
@@ -76,42 +72,6 @@ def read(path: Path, *, mapping: Mapping[str, Any] | str | os.PathLike[str] | No
     return source.volume() if source.kind == "volume" else source.scan()
 
 
-def sources_folder() -> Path:
-    """Where the mappings that come with recon3d lie: in the source tree, or below the Python prefix."""
-    tree = Path(__file__).resolve().parents[2] / "configs" / "sources"
-    return tree if tree.is_dir() else Path(sys.prefix) / "share" / "recon3d" / "configs" / "sources"
-
-
-def mapping_names() -> tuple[str, ...]:
-    """Names of the mappings that come with recon3d."""
-    return tuple(sorted(path.stem for path in sources_folder().glob("*.yaml")))
-
-
-def load_mapping(mapping: Mapping[str, Any] | str | os.PathLike[str]) -> dict[str, Any]:
-    """A mapping as a dict, from a dict, a YAML file or the name of a recipe."""
-    if isinstance(mapping, Mapping):
-        return dict(mapping)
-    import yaml
-
-    path = Path(mapping)
-    if not path.suffix:
-        named = sources_folder() / f"{mapping}.yaml"
-        if not named.is_file():
-            raise InputError(f"There is no mapping '{mapping}'{_nearest(str(mapping), mapping_names())}.")
-        path = named
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"The mapping {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark else ""
-        raise InputError(f"The mapping {path} is not valid YAML{where}.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"The mapping {path} holds no keys: expected at least data, axes and kind.")
-    return content
-
-
 class _Source:
     """One file seen through one mapping."""
 
@@ -119,14 +79,14 @@ class _Source:
         self.entries = entries
         self.path = entries.path
         self.mapping = mapping
-        _check_keys("the mapping", mapping, _KEYS)
+        check_keys("the mapping", mapping, KEYS)
         if "axes" not in mapping or "kind" not in mapping:
             raise InputError("A mapping needs 'kind' (e.g. ct), 'axes' (names of the axes as stored), mostly 'data'.")
         self.kind = str(mapping["kind"])
         units = self._part("units")
-        _check_keys("units", units, ("length", "angle"))
-        self.length_mm = _unit(units.get("length", "mm"), MM)
-        self.angle_rad = _unit(units.get("angle", "deg"), RAD)
+        check_keys("units", units, ("length", "angle"))
+        self.length_mm = unit_of(units.get("length", "mm"), MM)
+        self.angle_rad = unit_of(units.get("angle", "deg"), RAD)
         self._check_references()
 
     def _part(self, name: str) -> dict[str, Any]:
@@ -215,7 +175,7 @@ class _Source:
             transform = {"flat": 1.0}
         if not isinstance(transform, Mapping) or "flat" not in transform:
             raise InputError("'transform' is `transmission`, or has `flat` (counts without an object) and `dark`.")
-        _check_keys("transform", transform, ("flat", "dark", "floor"))
+        check_keys("transform", transform, ("flat", "dark", "floor"))
         if data.dtype.kind == "c":
             raise InputError("Counts are real numbers, the data are complex: leave 'transform' out.")
         flat = self._field(transform["flat"], data, stored, "transform.flat")
@@ -252,7 +212,7 @@ class _Source:
         beam = str(settings.pop("type", "parallel"))
         if beam not in _GEOMETRY:
             raise InputError(f"geometry.type is parallel or fan, got '{beam}'.")
-        _check_keys("geometry", settings, _GEOMETRY[beam])
+        check_keys("geometry", settings, _GEOMETRY[beam])
         needed = ("angles", "column_pitch", *(("source_to_axis", "source_to_detector") if beam == "fan" else ()))
         absent = [name for name in needed if name not in settings]
         if absent:
@@ -292,8 +252,8 @@ class _Source:
         """One angle per view, radians."""
         angle_rad = self.angle_rad
         if isinstance(entry, Mapping) and "key" not in entry:
-            _check_keys("geometry.angles", entry, ("start", "step", "arc", "count", "unit"))
-            angle_rad = _unit(entry["unit"], RAD) if "unit" in entry else angle_rad
+            check_keys("geometry.angles", entry, ("start", "step", "arc", "count", "unit"))
+            angle_rad = unit_of(entry["unit"], RAD) if "unit" in entry else angle_rad
             count = int(entry.get("count", n_views))
             if ("step" in entry) == ("arc" in entry):
                 raise InputError("geometry.angles is a list, {key: ...}, or start and step (or arc, its end excluded).")
@@ -301,7 +261,7 @@ class _Source:
             angles = self._number(entry.get("start", 0.0), "start") + step * np.arange(count)
         else:
             if isinstance(entry, Mapping) and "unit" in entry:
-                angle_rad = _unit(entry["unit"], RAD)
+                angle_rad = unit_of(entry["unit"], RAD)
             angles = np.ravel(np.asarray(self._value(entry, "geometry.angles"), dtype=np.float64))
         if angles.size != n_views:
             raise InputError(f"{self.path} holds {n_views} views but {angles.size} angles are given: they must agree.")
@@ -314,7 +274,7 @@ class _Source:
     ) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """The views that the mapping keeps."""
         views = self._part("views")
-        _check_keys("views", views, ("start", "stop", "step", "repeated"))
+        check_keys("views", views, ("start", "stop", "step", "repeated"))
         if views.get("repeated", "keep") not in ("keep", "drop"):
             raise InputError(f"views.repeated is keep or drop, got '{views['repeated']}'.")
         if views.get("repeated") == "drop":
@@ -330,7 +290,7 @@ class _Source:
     def _grid(self, shape: Sequence[int] | None, voxel_mm: Sequence[float] | None) -> AffineGrid:
         """The grid of the mapping, completed by the given shape and voxel lengths."""
         grid = self._part("grid")
-        _check_keys("grid", grid, ("shape", "voxel_mm"))
+        check_keys("grid", grid, ("shape", "voxel_mm"))
         if "shape" in grid:
             if not isinstance(grid["shape"], list | tuple) or len(grid["shape"]) != 3:
                 raise InputError(f"grid.shape is three numbers of voxels [z, y, x], got {grid['shape']!r}.")
@@ -353,7 +313,7 @@ class _Source:
         return read(entry, "grid.voxel_mm")
 
     def _length_mm(self, entry: Any, name: str) -> float:
-        unit = _unit(entry["unit"], MM) if isinstance(entry, Mapping) and "unit" in entry else self.length_mm
+        unit = unit_of(entry["unit"], MM) if isinstance(entry, Mapping) and "unit" in entry else self.length_mm
         return self._number(entry, name) * unit
 
     def _number(self, entry: Any, name: str) -> float:
@@ -365,7 +325,7 @@ class _Source:
     def _value(self, entry: Any, name: str) -> Any:
         """A number, text or array: written out, or `{key: ..., factor: ..., offset: ...}` from the file."""
         if isinstance(entry, Mapping):
-            _check_keys(name, entry, ("key", "factor", "offset", "unit"))
+            check_keys(name, entry, ("key", "factor", "offset", "unit"))
             if "key" not in entry:
                 raise InputError(f"{name} is a value, or has a `key` of the file; got {dict(entry)}.")
             value = self.entries[str(entry["key"])]
@@ -408,24 +368,6 @@ def _without_single_axes(data: NDArray[Any], axes: tuple[str, ...], path: Path) 
 
 def _names(entry: Any) -> tuple[str, ...]:
     return (entry,) if isinstance(entry, str) else tuple(str(v) for v in entry or ())
-
-
-def _unit(name: Any, table: Mapping[str, float]) -> float:
-    if name not in table:
-        raise InputError(f"'{name}' is no unit that a mapping knows: expected one of {', '.join(table)}.")
-    return table[name]
-
-
-def _check_keys(where: str, part: Mapping[str, Any], known: Sequence[str]) -> None:
-    unknown = [str(key) for key in part if key not in known]
-    if unknown:
-        hints = "; ".join(f"'{key}'{_nearest(key, known)}" for key in unknown)
-        raise InputError(f"Unknown key in {where}: {hints}.")
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(known) or 'none'})"
 
 
 def _short(value: Any) -> str:

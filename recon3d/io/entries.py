@@ -124,18 +124,14 @@ def _npy(path: Path) -> Entries:
 
 
 def _npz(path: Path) -> Entries:
-    archive = np.load(path, allow_pickle=False)
-    keys = list(archive.files)
-    archive.close()
+    def member(key: str) -> Any:
+        # The stream is ours: NumPy leaves its own one open where the archive is damaged.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            return archive[key]
 
-    def reader(key: str) -> Callable[[], Any]:
-        def read() -> Any:
-            with np.load(path, allow_pickle=False) as opened:
-                return opened[key]
-
-        return read
-
-    return Entries(path, {key: reader(key) for key in keys}, {})
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        keys = list(archive.files)
+    return Entries(path, {key: partial(member, key) for key in keys}, {})
 
 
 def _mat5(path: Path) -> Entries:

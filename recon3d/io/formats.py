@@ -20,7 +20,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from recon3d.errors import InputError, ReconError
+from recon3d.errors import GeometryError, InputError, ShapeError
 from recon3d.io.atomic import atomic_path
 from recon3d.scan import Scan
 from recon3d.volume import Volume
@@ -83,9 +83,7 @@ def load(path: str | os.PathLike[str], *, format: str | None = None, **options: 
     _check_options(name, module.read, options)
     try:
         result: Volume | Scan = module.read(path, **options)
-    except InputError:
-        raise
-    except ReconError as error:  # a grid or a shape that cannot be: say in which file
+    except (GeometryError, ShapeError) as error:  # a grid or a shape that cannot be: say in which file
         raise InputError(f"{path}: {error}") from error
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: access is denied.") from error

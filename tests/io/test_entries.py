@@ -74,7 +74,7 @@ def test_plain_arrays(tmp_path: Path, suffix: str) -> None:
             file["g/b"] = ARRAY
         key = "g/b"
     elif suffix == ".tif":
-        tifffile.imwrite(path, ARRAY)
+        tifffile.imwrite(path, ARRAY, photometric="minisblack")
     else:
         expected = ARRAY.astype(np.complex64) * 1j
         expected.T.tofile(path.with_suffix(".cfl"))

@@ -226,10 +226,10 @@ def test_empty_colour_and_five_dimensions_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_singular_affine_names_the_file(tmp_path: Path) -> None:
-    image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.float32), np.eye(4))
-    image.header["srow_x"] = 0
-    image.header["sform_code"] = 1
-    nibabel.save(image, tmp_path / "v.nii")
+    save(Volume(np.ones((2, 2, 2)), grid_of((2, 2, 2))), tmp_path / "v.nii")
+    content = bytearray((tmp_path / "v.nii").read_bytes())
+    content[280:296] = bytes(16)  # srow_x
+    (tmp_path / "v.nii").write_bytes(content)
     with pytest.raises(InputError, match=r"v\.nii.*invertible"):
         load(tmp_path / "v.nii")
 
@@ -256,6 +256,6 @@ def test_real_ct_volumes() -> None:
     np.testing.assert_allclose(ct.voxel_mm, 3.0)
     assert isinstance(tilted.grid, AffineGrid)
     assert tilted.grid.is_sheared
-    assert (tilted.units, tilted.data.min(), tilted.data.max()) == ("HU", -1024, 789)
+    assert (tilted.units, tilted.data.min(), round(float(tilted.data.max()), 2)) == ("HU", -1024, 789)
     original: Any = nibabel.load(Path(folder) / "ct_volume" / "ct_gantry_tilt_shear.nii.gz")
     np.testing.assert_array_equal(tilted.grid.matrix, original.affine)
