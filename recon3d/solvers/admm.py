@@ -22,7 +22,7 @@ __all__ = ["SliceTV"]
 class SliceTV:
     """One ADMM sweep for 1/2 ||A x - y||^2 + weight ||D x||_1, D the difference along the first image axis::
 
-        x = CG(A^H A + rho D^H D, A^H y + rho D^H (z - u), start xhat)
+        x = CG(A^H A + rho D^H D + damping I, A^H y + rho D^H (z - u) + damping xhat, start xhat)
         z = shrink(D x + u, weight / rho)
         u = u + D x - z
 
@@ -41,6 +41,8 @@ class SliceTV:
         Bounds of the inner solve.
     boundary : "neumann", or "circular": the last slice meets the first
     z_init : "Dx" (z = D xhat at the first sweep) or "zeros" (as published; pulls slices together whatever the weight)
+    damping : float
+        At least 0, in the units of A^H A: keeps x near xhat where the data are noisy. May be set before each sweep.
     adjoint : callable, optional
         What stands for A^H in the equations (a published back-projection that is no exact adjoint); A.H by default.
 
@@ -60,12 +62,14 @@ class SliceTV:
         cg_rtol: float = 1e-6,
         boundary: Boundary = "neumann",
         z_init: Literal["Dx", "zeros"] = "Dx",
+        damping: float = 0.0,
         adjoint: Callable[[Element], Tensor] | None = None,
     ) -> None:
         if not (rho > 0 and weight >= 0):
             raise ShapeError(f"ADMM needs rho > 0 and weight >= 0, got rho = {rho} and weight = {weight}.")
         self.A, self.y, self.weight, self.rho = A, y, weight, rho
         self.cg_steps, self.cg_rtol, self.boundary, self.z_init = cg_steps, cg_rtol, boundary, z_init
+        self.damping = damping
         self.adjoint: Callable[[Element], Tensor] = A.H if adjoint is None else adjoint
         self._dim = -len(cast(Space, A.domain).shape)  # the first image axis, behind any batch
         self.adjoint_data = self.adjoint(y)
@@ -86,6 +90,8 @@ class SliceTV:
         misfit = self.A(xhat) - self.y
         self.residual = float(norm(misfit)) / self._y_norm
         right = self.adjoint_data.add(self._dh(target), alpha=self.rho)
+        if self.damping:
+            right.add_(xhat, alpha=self.damping)
         residual = self._dh(target - slope).mul_(self.rho).sub_(self.adjoint(misfit))
         del target, misfit, slope
         x = conjugate_gradient(
@@ -97,7 +103,8 @@ class SliceTV:
         return x
 
     def _normal(self, x: Tensor) -> Tensor:
-        return self.adjoint(self.A(x)).add(self._dh(self._d(x)), alpha=self.rho)
+        image = self.adjoint(self.A(x)).add(self._dh(self._d(x)), alpha=self.rho)
+        return image.add_(x, alpha=self.damping) if self.damping else image
 
     def _d(self, x: Tensor) -> Tensor:
         return difference(x, self._dim, self.boundary)

@@ -133,7 +133,7 @@ def test_least_squares_reaches_an_independent_minimum(
     A = dense_operator(matrix, SHAPE)
     gradients = [gradient_matrix(SHAPE, axis, s) for axis, s in zip(axes, spacing, strict=True)]
     expected, objective = slow_tv_minimum(matrix, y[0], gradients, 2.0, 2000)
-    result = tv_least_squares(A, y, 2.0, axes=axes, spacing=spacing, max_steps=500, rtol=1e-7, prox_iterations=30)
+    result = tv_least_squares(A, y, 2.0, axes=axes, spacing=spacing, max_steps=200, rtol=1e-6)
     assert result.stopped_by == "rtol"
     assert result.objectives[-1] == pytest.approx(objective, rel=1e-6)
     assert float((result.x.reshape(-1) - expected).norm() / expected.norm()) < 1e-3
@@ -143,9 +143,9 @@ def test_few_views_with_non_negativity_beat_rivals(random, dense_operator) -> No
     """An underdetermined system: the objective is at least as low as at the truth and at other feasible images."""
     truth = torch.zeros(1, 8, 8, dtype=torch.float64)
     truth[0, 2:6, 3:7] = 1.0
-    A = dense_operator(random(40, 64).abs(), (1, 8, 8))
+    A = dense_operator(random(40, 64), (1, 8, 8))
     y = A(truth)
-    result = tv_least_squares(A, y, 1e-3, axes=(-2, -1), nonnegative=True, max_steps=3000, rtol=1e-7)
+    result = tv_least_squares(A, y, 1e-3, axes=(-2, -1), nonnegative=True, max_steps=1000, rtol=1e-5)
     assert float(result.x.min()) >= 0
     assert result.objectives[-1] <= 1e-3 * float(total_variation(truth, (-2, -1))) * (1 + 1e-6)
     assert float((result.x - truth).norm() / truth.norm()) < 0.02
@@ -155,7 +155,7 @@ def test_scale_and_start(random, dense_operator) -> None:
     A = dense_operator(random(70, 60), SHAPE)
     y, start = random(1, 70, seed=1), random(*SHAPE, seed=2)
     kept = start.clone()
-    settings = {"max_steps": 2000, "rtol": 1e-8, "prox_iterations": 30}
+    settings = {"max_steps": 300, "rtol": 1e-7}
     base = tv_least_squares(A, y, 1.0, **settings)
     again = tv_least_squares(A, y, 1.0, start, **settings)
     loud = tv_least_squares(A, 1000 * y, 1000.0, **settings)
@@ -166,9 +166,9 @@ def test_scale_and_start(random, dense_operator) -> None:
 
 def test_a_step_size_that_was_too_long_is_mended(random, dense_operator, monkeypatch) -> None:
     A, y = dense_operator(random(70, 60), SHAPE), random(1, 70, seed=1)
-    expected = tv_least_squares(A, y, 1.0, max_steps=1000, rtol=1e-6)
+    expected = tv_least_squares(A, y, 1.0, max_steps=300, rtol=1e-6)
     monkeypatch.setattr(type(A), "norm", lambda self, **_: 1.0)
-    assert tv_least_squares(A, y, 1.0, max_steps=1000, rtol=1e-6).objectives[-1] == pytest.approx(
+    assert tv_least_squares(A, y, 1.0, max_steps=300, rtol=1e-6).objectives[-1] == pytest.approx(
         expected.objectives[-1], rel=1e-6
     )
 
