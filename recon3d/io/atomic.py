@@ -53,6 +53,7 @@ def atomic_path(
         If the disk or the quota is full.
     """
     path = check_output(path, overwrite)
+    free = shutil.disk_usage(path.parent).free
     temporary = path.with_name(f".{secrets.token_hex(6)}.part.{path.name}")
     try:
         yield temporary
@@ -64,7 +65,10 @@ def atomic_path(
         with suppress(OSError):
             temporary.unlink()
         if is_disk_full(error):
-            raise DiskFullError(_disk_full_message(path, bytes_needed)) from error
+            needed = f"about {bytes_needed} bytes are needed and " if bytes_needed is not None else ""
+            raise DiskFullError(
+                f"The disk is full: {path} was not written, {needed}{free} bytes were free; make room."
+            ) from error
         if isinstance(error, PermissionError):
             raise InputError(f"The output {path} cannot be written: the folder or the file is protected.") from error
         raise
@@ -80,14 +84,6 @@ def is_disk_full(error: BaseException) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
-
-
-def _disk_full_message(path: Path, bytes_needed: int | None) -> str:
-    with suppress(OSError):
-        free = shutil.disk_usage(path.parent).free
-        needed = f"about {bytes_needed} bytes are needed and " if bytes_needed is not None else ""
-        return f"The disk is full: {path} was not written, {needed}{free} bytes are free; make room."
-    return f"The disk is full: {path} was not written; make room."
 
 
 def _flush(path: Path) -> None:

@@ -39,7 +39,7 @@ affines = st.builds(
     lambda scale, shear, shift: np.block(
         [[np.diag(scale) + np.triu(np.full((3, 3), shear), 1), np.array(shift)[:, None]], [np.zeros(3), 1.0]]
     ),
-    st.tuples(*[st.floats(0.25, 4).map(lambda v, s=s: v * s) for s in (-1, 1, 1)]),
+    st.tuples(st.floats(-4, -0.25), st.floats(0.25, 4), st.floats(0.25, 4)),
     st.floats(-0.3, 0.3),
     st.tuples(*[st.floats(-500, 500)] * 3),
 )
