@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -54,6 +54,10 @@ class Model:
     @property
     def normalization(self) -> Normalization:
         return self.card.normalization
+
+    def bytes_per_slice(self, shape: Sequence[int]) -> int:
+        """About what one slice (y, x) takes inside the network, for memory plans."""
+        return self.network.network.bytes_per_pixel * shape[0] * shape[1]  # type: ignore[operator, return-value]
 
     def configured(self, *, micro_batch: int | None = None, half: bool | None = None, axis: int | None = None) -> Model:
         """The same weights applied in another way."""

@@ -61,7 +61,7 @@ class CasePlan:
             f"output   {self.problem.output[0]}",
             f"method   {self.method.name}  "
             + "  ".join(f"{k}={v}" for k, v in self.method.model_dump(mode="json").items()),
-            *(f"model    {role}: {getattr(model, 'name', model)}" for role, model in self.models.items()),
+            *(f"model    {role}: {model.card.name}" for role, model in self.models.items()),
             f"compute  {self.device}, {self.threads} threads, {slabs}"
             + (f", micro-batch {memory.micro_batch}" if self.models else ""),
             f"memory   about {memory.forecast / MEBI:.0f} MiB of {memory.limit / MEBI:.0f} MiB allowed",
@@ -101,8 +101,8 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     scan = load_scan(path, config)
     problem = problem_for(scan, device=device)
     method = make_method(config.method.name, config.method.settings)
-    models, hashes = _models_for(method, config, problem, device)
-    network = max((getattr(m, "bytes_per_slice", lambda shape: 0)(problem.domain.shape[-2:]) for m in models.values()), default=0)
+    models, hashes = _models_for(method, config, scan.kind, problem, device)
+    network = max((model.bytes_per_slice(problem.domain.shape[-2:]) for model in models.values()), default=0)
     limit = parse_bytes(config.run.max_memory) if config.run.max_memory is not None else None
     memory = plan_memory(problem, method, limit, config.run.micro_batch, network)
     input_hash = fingerprint(path)
@@ -150,7 +150,7 @@ def reconstruct_case(
             "input": {"path": str(path), "sha256": plan.input_hash},
             "config": config.model_dump(mode="json"),
             "method": {"name": plan.method.name, **plan.method.model_dump(mode="json")},
-            "models": {role: getattr(model, "name", str(model)) for role, model in plan.models.items()},
+            "models": {role: model.card.model_dump(include={"name", "sha256"}) for role, model in plan.models.items()},
             "key": plan.key,
             "result": {
                 "units": result.volume.units,
@@ -226,7 +226,7 @@ def _on_grid(scan: Scan, config: ReconstructConfig) -> Scan:
 
 
 def _models_for(
-    method: Method, config: ReconstructConfig, problem: Problem, device: str
+    method: Method, config: ReconstructConfig, kind: str, problem: Problem, device: str
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The models of a method's roles and their hashes; every misfit is named before the run."""
     unknown = set(config.models) - set(method.roles)
@@ -241,10 +241,11 @@ def _models_for(
         if name is None:
             raise ConfigError(f"Method '{method.name}' needs models.{role} ({method.roles[role]}): `recon3d models` lists them.")
         model = load_model(name, device=device)
-        misfits = fit(model.card, units=problem.output[0], voxel_mm=problem.grid.voxel_mm, shape=problem.domain.shape)
+        voxel_mm = problem.grid.voxel_mm if isinstance(problem.grid, AffineGrid) else None
+        misfits = fit(model.card, modality=kind, voxel_mm=voxel_mm, shape=problem.domain.shape)
         if misfits and not config.force_prior:
             raise ModelError(
-                f"Model '{model.name}' does not fit this scan: {'; '.join(misfits)}. Choose another model, or give --force-prior."
+                f"Model '{model.card.name}' does not fit this scan: {'; '.join(misfits)}. Choose another model, or give --force-prior."
             )
         models[role], hashes[role] = model, model.card.sha256
     return models, hashes

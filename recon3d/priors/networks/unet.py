@@ -79,6 +79,8 @@ class UNet2d(nn.Module):
         self.patch = patch
         self.detail = detail
         self.multiple = patch * 2 ** (len(channels) - 1)
+        # Memory of one image inside the network: about ten float32 maps of the finest level are alive at once.
+        self.bytes_per_pixel = 4 * 10 * channels[0] // patch**2
         self.embedding = NoiseEmbedding(embedding)
         inputs = image_channels * (2 if detail else 1) + condition_channels
         self.stem = nn.Conv2d(inputs * patch**2, channels[0], 3, padding=1)
