@@ -145,9 +145,9 @@ def test_few_views_with_non_negativity_beat_rivals(random, dense_operator) -> No
     truth[0, 2:6, 3:7] = 1.0
     A = dense_operator(random(40, 64), (1, 8, 8))
     y = A(truth)
-    result = tv_least_squares(A, y, 1e-3, axes=(-2, -1), nonnegative=True, max_steps=1000, rtol=1e-5)
+    result = tv_least_squares(A, y, 0.1, axes=(-2, -1), nonnegative=True, max_steps=500, rtol=1e-6)
     assert float(result.x.min()) >= 0
-    assert result.objectives[-1] <= 1e-3 * float(total_variation(truth, (-2, -1))) * (1 + 1e-6)
+    assert result.objectives[-1] <= 0.1 * float(total_variation(truth, (-2, -1)))
     assert float((result.x - truth).norm() / truth.norm()) < 0.02
 
 
