@@ -119,7 +119,9 @@ def _check_archive(path: Path, members: list[zipfile.ZipInfo]) -> None:
     for member in members:
         parts = PurePosixPath(member.filename.replace("\\", "/"))
         if parts.is_absolute() or ".." in parts.parts or parts.parts[:1] and parts.parts[0].endswith(":"):
-            raise InputError(f"The zip archive {path.name} names a file outside itself; unpack it by hand if you trust it.")
+            raise InputError(
+                f"The zip archive {path.name} names a file outside itself; unpack it by hand if you trust it."
+            )
         if member.flag_bits & 1:
             raise InputError(f"The zip archive {path.name} is encrypted; unpack it first and give the folder.")
     packed, unpacked = sum(m.compress_size for m in members), sum(m.file_size for m in members)
@@ -184,7 +186,9 @@ def _listed(directory: Path) -> list[Source]:
         parts = [parts] if isinstance(parts, str) else [str(p) for p in parts]
         file = root.joinpath(*parts)
         if any(p in ("", "..") or "/" in p or "\\" in p for p in parts) or not file.resolve().is_relative_to(root):
-            raise InputError(f"The DICOM directory {directory.name} names a file outside its folder; give the folder itself.")
+            raise InputError(
+                f"The DICOM directory {directory.name} names a file outside its folder; give the folder itself."
+            )
         if not file.is_file():
             raise InputError(
                 f"The DICOM directory {directory.name} lists {len(parts)}-part file names of which at least one is missing; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -55,11 +55,17 @@ def frames_of(dataset: Dataset, source: Source, element: PixelElement) -> list[F
     per_frame = list(value(dataset, "PerFrameFunctionalGroupsSequence", ()))
     shared = next(iter(value(dataset, "SharedFunctionalGroupsSequence", ())), None)
     if per_frame and len(per_frame) != count:
-        raise InputError(f"A multi-frame DICOM object claims {count} frames but describes {len(per_frame)}; it is damaged.")
+        raise InputError(
+            f"A multi-frame DICOM object claims {count} frames but describes {len(per_frame)}; it is damaged."
+        )
     if count > 1 and not per_frame and element.keyword == "PixelData":
         return list(_plain_multiframe(dataset, source, count))
-    return [_frame(dataset, source, i, [group for group in (g, shared) if group is not None])
-            for i, g in enumerate(per_frame or [None] * count)]
+    frames = [
+        _frame(dataset, source, i, [group for group in (g, shared) if group is not None])
+        for i, g in enumerate(per_frame or [None] * count)
+    ]
+    precision = {"FloatPixelData": 24, "DoubleFloatPixelData": 53}.get(element.keyword)
+    return frames if precision is None else [replace(f, bits=precision) for f in frames]
 
 
 def _frame(dataset: Dataset, source: Source, index: int, groups: Sequence[Dataset]) -> Frame:
@@ -79,8 +85,12 @@ def _frame(dataset: Dataset, source: Source, index: int, groups: Sequence[Datase
     intercept = _rescale(find("PixelValueTransformationSequence", "RescaleIntercept"), 0.0, "RescaleIntercept")
     bits = whole(dataset, "BitsAllocated", 32)
     if slope == 0 or abs(slope) * 2.0**bits + abs(intercept) > 1e30:
-        raise InputError(f"A DICOM image has a rescale slope of {slope:g} and intercept of {intercept:g}, which mean nothing.")
-    image_type = find("MRImageFrameTypeSequence", "FrameType", False) or find("CTImageFrameTypeSequence", "FrameType", False)
+        raise InputError(
+            f"A DICOM image has a rescale slope of {slope:g} and intercept of {intercept:g}, which mean nothing."
+        )
+    image_type = find("MRImageFrameTypeSequence", "FrameType", False) or find(
+        "CTImageFrameTypeSequence", "FrameType", False
+    )
     modality = str(value(dataset, "Modality", ""))
     return Frame(
         source=source,
@@ -106,7 +116,9 @@ def _frame(dataset: Dataset, source: Source, index: int, groups: Sequence[Datase
         b_value=_b_value(dataset, find("MRDiffusionSequence", "DiffusionBValue")),
         direction=_direction(dataset, groups),
         temporal_index=_integer(
-            find("FrameContentSequence", "TemporalPositionIndex", False) or value(dataset, "TemporalPositionIdentifier"), -1
+            find("FrameContentSequence", "TemporalPositionIndex", False)
+            or value(dataset, "TemporalPositionIdentifier"),
+            -1,
         ),
         trigger_ms=_trigger_ms(dataset, find),
         clock_s=_first_clock(
@@ -132,11 +144,7 @@ def _plain_multiframe(dataset: Dataset, source: Source, count: int) -> Iterator[
             time_ms = elapsed
         else:
             time_ms = i * step_ms if step_ms > 0 else i * 1000.0 / rate if rate > 0 else -1.0
-        yield _replaced(first, index=i, temporal_index=i + 1, trigger_ms=time_ms)
-
-
-def _replaced(frame: Frame, **changes: Any) -> Frame:
-    return Frame(**{**{k: getattr(frame, k) for k in frame.__dataclass_fields__}, **changes})
+        yield replace(first, index=i, temporal_index=i + 1, trigger_ms=time_ms)
 
 
 def numbers(found: Any, count: int, keyword: str) -> tuple[float, ...] | None:
@@ -173,7 +181,9 @@ def _spacing(found: Any, dataset: Dataset) -> tuple[float, float] | None:
     if spacing is None:
         return None
     if not all(1e-6 < v < 1e4 for v in spacing):
-        raise InputError(f"A DICOM image has a pixel spacing of {spacing[0]:g} x {spacing[1]:g} mm, which means nothing.")
+        raise InputError(
+            f"A DICOM image has a pixel spacing of {spacing[0]:g} x {spacing[1]:g} mm, which means nothing."
+        )
     return spacing[0], spacing[1]
 
 
@@ -191,7 +201,11 @@ def _units(dataset: Dataset, modality: str, rescale_type: str, groups: Sequence[
 
 def _b_value(dataset: Dataset, standard: Any) -> float:
     """The diffusion weighting in s/mm2: the standard attribute, else the known private ones of three makers."""
-    for found in (standard, _private(dataset, 0x0019, 0x0C, "SIEMENS MR HEADER"), _private(dataset, 0x2001, 0x03, "Philips Imaging DD 001")):
+    for found in (
+        standard,
+        _private(dataset, 0x0019, 0x0C, "SIEMENS MR HEADER"),
+        _private(dataset, 0x2001, 0x03, "Philips Imaging DD 001"),
+    ):
         if found is not None and _number(found, -1.0) >= 0:
             return _number(found, -1.0)
     ge = _listed(_private(dataset, 0x0043, 0x39, "GEMS_PARM_01") or ())
@@ -209,7 +223,11 @@ def _direction(dataset: Dataset, groups: Sequence[Dataset]) -> Vector:
     found = value(dataset, "DiffusionGradientOrientation")
     for group in groups:
         diffusion = next(iter(value(group, "MRDiffusionSequence", ())), None)
-        gradient = next(iter(value(diffusion, "DiffusionGradientDirectionSequence", ())), None) if diffusion is not None else None
+        gradient = (
+            next(iter(value(diffusion, "DiffusionGradientDirectionSequence", ())), None)
+            if diffusion is not None
+            else None
+        )
         if gradient is not None:
             found = value(gradient, "DiffusionGradientOrientation")
             break

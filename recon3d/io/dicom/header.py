@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -72,15 +72,17 @@ def _check_deflated(stream: IO[bytes], size: int) -> None:
         stream.seek(0)
         return
     stream.seek(0)
-    pydicom.filereader.read_preamble(stream, False)
-    pydicom.filereader._read_file_meta_info(stream)
+    pydicom.filereader.read_preamble(cast(BinaryIO, stream), False)
+    pydicom.filereader._read_file_meta_info(cast(BinaryIO, stream))
     inflate, total, limit = zlib.decompressobj(-zlib.MAX_WBITS), 0, max(64 << 20, 100 * size)
     chunk = stream.read(1 << 16)
     while chunk:
         total += len(inflate.decompress(chunk, 1 << 20))
         chunk = inflate.unconsumed_tail or stream.read(1 << 16)
         if total > limit:
-            raise InputError(f"A deflated DICOM file of {size} bytes unpacks to more than {limit}, which looks like a bomb.")
+            raise InputError(
+                f"A deflated DICOM file of {size} bytes unpacks to more than {limit}, which looks like a bomb."
+            )
     stream.seek(0)
 
 
@@ -164,9 +166,13 @@ def check_pixels(dataset: Dataset, element: PixelElement | None) -> None:
     samples = whole(dataset, "SamplesPerPixel", 1)
     allocated = whole(dataset, "BitsAllocated", {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(element.keyword))
     if rows < 1 or columns < 1 or frames < 1:
-        raise InputError(f"A DICOM image claims {frames} frames of {rows} x {columns} pixels; at least one of each was expected.")
+        raise InputError(
+            f"A DICOM image claims {frames} frames of {rows} x {columns} pixels; at least one of each was expected."
+        )
     if allocated not in (8, 16, 32, 64) or samples not in (1, 3):
-        raise InputError(f"A DICOM image has {samples} samples of {allocated} bits; 1 or 3 samples of 8, 16 or 32 bits can be read.")
+        raise InputError(
+            f"A DICOM image has {samples} samples of {allocated} bits; 1 or 3 samples of 8, 16 or 32 bits can be read."
+        )
     if element.keyword == "PixelData":
         stored = whole(dataset, "BitsStored", allocated)
         high, sign = whole(dataset, "HighBit", stored - 1), whole(dataset, "PixelRepresentation", 0)
@@ -179,12 +185,18 @@ def check_pixels(dataset: Dataset, element: PixelElement | None) -> None:
         native = frames * (frame_bytes * 2 // 3)
     else:
         native = frames * frame_bytes
-    encapsulated = transfer_syntax(dataset).is_encapsulated if transfer_syntax(dataset).is_transfer_syntax else element.length is None
+    encapsulated = (
+        transfer_syntax(dataset).is_encapsulated
+        if transfer_syntax(dataset).is_transfer_syntax
+        else element.length is None
+    )
     if encapsulated:
         held = element.available if element.length is None else min(element.length, element.available)
         # A frame needs at least an item head and a few bytes; a blank frame may shrink by thousands, not by millions.
         if frame_bytes > MAX_FRAME_BYTES or frames * 8 > held or native > MAX_COMPRESSION * held:
-            raise InputError(f"A compressed DICOM image claims {native} bytes of pixels out of {held} stored; it is damaged.")
+            raise InputError(
+                f"A compressed DICOM image claims {native} bytes of pixels out of {held} stored; it is damaged."
+            )
         return
     if element.length is None or element.length > element.available or native > element.length:
         held = element.available if element.length is None else min(element.length, element.available)

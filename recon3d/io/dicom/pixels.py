@@ -26,7 +26,9 @@ def fill(out: NDArray[np.floating], frames: Sequence[Frame]) -> None:
     for _, group in groupby(order, key=lambda i: id(frames[i].source)):
         places = list(group)
         wanted = [frames[i] for i in places]
-        for place, frame, plane in zip(places, wanted, decoded(wanted[0].source, [f.index for f in wanted]), strict=True):
+        for place, frame, plane in zip(
+            places, wanted, decoded(wanted[0].source, [f.index for f in wanted]), strict=True
+        ):
             if plane.shape != frame.shape:
                 raise InputError(
                     f"A DICOM image of {frame.shape[0]} x {frame.shape[1]} pixels decodes to {' x '.join(map(str, plane.shape))}; "
@@ -46,7 +48,9 @@ def decoded(source: Source, indices: Sequence[int]) -> Iterator[NDArray[np.gener
     except InputError:
         raise
     except Exception as error:  # decoders raise nearly everything on damaged streams
-        raise InputError(f"The pixels of a DICOM image cannot be decoded ({type(error).__name__}); the file is damaged.") from None
+        raise InputError(
+            f"The pixels of a DICOM image cannot be decoded ({type(error).__name__}); the file is damaged."
+        ) from None
 
 
 def _planes(dataset: Dataset, indices: Sequence[int]) -> Iterator[NDArray[np.generic]]:
@@ -54,15 +58,19 @@ def _planes(dataset: Dataset, indices: Sequence[int]) -> Iterator[NDArray[np.gen
         if keyword in dataset:
             shape = (int(value(dataset, "NumberOfFrames", 1)), int(dataset.Rows), int(dataset.Columns))
             order = "<" if transfer_syntax(dataset).is_little_endian else ">"
-            planes = np.frombuffer(dataset[keyword].value, order + kind, count=shape[0] * shape[1] * shape[2]).reshape(shape)
+            planes = np.frombuffer(dataset[keyword].value, order + kind, count=shape[0] * shape[1] * shape[2]).reshape(
+                shape
+            )
             yield from (planes[i] for i in indices)
             return
     if not getattr(dataset.file_meta, "TransferSyntaxUID", None):
         dataset.file_meta.TransferSyntaxUID = transfer_syntax(dataset)
     if transfer_syntax(dataset).is_encapsulated:
-        _check_streams(dataset)
+        check_streams(dataset)
     if "ModalityLUTSequence" in dataset:
-        raise InputError("A DICOM image maps its values by a table (Modality LUT), which is not read; convert it first.")
+        raise InputError(
+            "A DICOM image maps its values by a table (Modality LUT), which is not read; convert it first."
+        )
     for plane in pydicom.pixels.iter_pixels(dataset, indices=list(indices)):
         if value(dataset, "PhotometricInterpretation") == "PALETTE COLOR":
             plane = pydicom.pixels.apply_color_lut(plane, dataset)
@@ -78,7 +86,7 @@ def _stored_bits(plane: NDArray[np.generic], dataset: Dataset) -> NDArray[np.gen
     return np.right_shift(np.left_shift(integers, spare), spare)
 
 
-def _check_streams(dataset: Dataset) -> None:
+def check_streams(dataset: Dataset) -> None:
     """Refuse a compressed frame whose own header claims another size than the object, before it is decoded."""
     frames = int(value(dataset, "NumberOfFrames", 1))
     for stream in pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=frames):

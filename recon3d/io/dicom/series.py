@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -39,7 +39,9 @@ class Series:
         frames, z, y, x = self.shape
         extent = f"{z} x {y} x {x}" if frames == 1 else f"{frames} x {z} x {y} x {x}"
         axis = f" over {self.axis}" if self.axis else ""
-        return f"{self.label}: {self.modality or 'image'} {self.plane}, {extent}{axis}" + (f" ({self.fault})" if self.fault else "")
+        return f"{self.label}: {self.modality or 'image'} {self.plane}, {extent}{axis}" + (
+            f" ({self.fault})" if self.fault else ""
+        )
 
 
 def series_in(sources: Sequence[Source]) -> list[Series]:
@@ -52,13 +54,17 @@ def series_in(sources: Sequence[Source]) -> list[Series]:
             others[UID(sop_class(dataset)).name or "unknown"] += 1
             continue
         if "MOSAIC" in (dataset.get("ImageType") or ()):
-            raise InputError("The images are mosaics (many slices tiled into one); export them as enhanced multi-frame or convert them.")
+            raise InputError(
+                "The images are mosaics (many slices tiled into one); export them as enhanced multi-frame or convert them."
+            )
         check_pixels(dataset, element)
         assert element is not None
         frames += frames_of(dataset, source, element)
     if not frames:
         kinds = ", ".join(f"{n} {_public(name)}" for name, n in sorted(others.items()))
-        raise InputError(f"No DICOM image was found that can form a volume (found: {kinds}); give the folder of an image series.")
+        raise InputError(
+            f"No DICOM image was found that can form a volume (found: {kinds}); give the folder of an image series."
+        )
     return _labelled(_stacks(frames))
 
 
@@ -84,7 +90,14 @@ def _stacks(frames: Sequence[Frame]) -> list[Series]:
     groups: dict[Hashable, list[Frame]] = defaultdict(list)
     for frame in frames:
         unplaced = (id(frame.source),) if frame.position is None else ()
-        kind = (frame.series_uid, frame.series_number, frame.modality, frame.sop_class, frame.frame_of_reference, frame.units)
+        kind = (
+            frame.series_uid,
+            frame.series_number,
+            frame.modality,
+            frame.sop_class,
+            frame.frame_of_reference,
+            frame.units,
+        )
         groups[(*kind, frame.shape, _rounded(frame.spacing_mm, 4), *unplaced)].append(frame)
     return [series for group in groups.values() for part in _by_orientation(group) for series in _split(part)]
 
@@ -135,9 +148,13 @@ def _split(frames: Sequence[Frame]) -> list[Series]:
     return [_series([tuple(frames)], fault=fault)]
 
 
-def _series(planes: Sequence[tuple[Frame, ...]], axis: str = "", values: tuple[float, ...] = (), fault: str = "") -> Series:
+def _series(
+    planes: Sequence[tuple[Frame, ...]], axis: str = "", values: tuple[float, ...] = (), fault: str = ""
+) -> Series:
     first = planes[0][0]
-    return Series("", first.modality, plane_name(first.orientation), first.series_uid, tuple(planes), axis, values, fault)
+    return Series(
+        "", first.modality, plane_name(first.orientation), first.series_uid, tuple(planes), axis, values, fault
+    )
 
 
 def _slots(frames: Sequence[Frame]) -> list[int]:
@@ -218,7 +235,9 @@ def _axis_values(axis: str, stacks: Sequence[tuple[Frame, ...]]) -> tuple[float,
 
 def _labelled(found: Sequence[Series]) -> list[Series]:
     """Labels by series number, with a letter (a, b ... z, aa ...) where one number holds several stacks."""
-    ordered = sorted(found, key=lambda s: (s.planes[0][0].series_number, s.uid, min(f.instance for p in s.planes for f in p)))
+    ordered = sorted(
+        found, key=lambda s: (s.planes[0][0].series_number, s.uid, min(f.instance for p in s.planes for f in p))
+    )
     numbers = Counter(s.planes[0][0].series_number for s in ordered)
     seen: Counter[int] = Counter()
     labelled = []
@@ -226,7 +245,7 @@ def _labelled(found: Sequence[Series]) -> list[Series]:
         number = series.planes[0][0].series_number
         label = str(number) + (_letters(seen[number]) if numbers[number] > 1 else "")
         seen[number] += 1
-        labelled.append(Series(**{**{k: getattr(series, k) for k in series.__dataclass_fields__}, "label": label}))
+        labelled.append(replace(series, label=label))
     return labelled
 
 

@@ -60,7 +60,7 @@ def read(
     stack = _stack(chosen)
     resampled = _plan(stack, resample_irregular, tilt) if stack is not None else ""
     data = _decoded(chosen)
-    tags: dict[str, Any] = {"modality": chosen.modality, "source": "dicom"}
+    tags: dict[str, Any] = {"modality": chosen.modality, "format": "DICOM"}
     if stack is None:
         grid = _unplaced_grid(chosen)
         tags["placed"] = False
@@ -89,7 +89,9 @@ def _stack(chosen: stacks.Series) -> geometry.Stack | None:
     positions = np.array([f.position for f in chosen.planes[0]])
     for later in chosen.planes[1:]:
         if np.abs(np.array([f.position for f in later]) - positions).max() > 0.1:
-            raise InputError("The frames of the series move by more than 0.1 mm against each other; read them one by one.")
+            raise InputError(
+                "The frames of the series move by more than 0.1 mm against each other; read them one by one."
+            )
     return geometry.Stack(positions, first.orientation, first.spacing_mm, first.thickness_mm)
 
 
@@ -98,7 +100,9 @@ def _plan(stack: geometry.Stack, resample_irregular: bool, tilt: Tilt) -> str:
     leaning = stack.tilt_degrees > geometry.TILT_DEGREES
     if leaning and tilt != "refuse":
         if stack.tilt_degrees > 45:
-            raise InputError(f"The slices lean by {stack.tilt_degrees:.0f} degrees, which is no gantry tilt; the positions are damaged.")
+            raise InputError(
+                f"The slices lean by {stack.tilt_degrees:.0f} degrees, which is no gantry tilt; the positions are damaged."
+            )
         if not stack.is_regular:
             raise InputError("The slices are tilted and unevenly spaced at once, which cannot be corrected.")
         return "tilt" if tilt == "correct" else ""
@@ -121,7 +125,9 @@ def _check_memory(shape: Sequence[int], itemsize: int) -> None:
     needed = int(np.prod(shape, dtype=np.int64)) * itemsize
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > 0.8 * total:
-        raise MemoryLimitError(f"The volume of shape {tuple(shape)} takes {needed} bytes, more than this machine's memory allows.")
+        raise MemoryLimitError(
+            f"The volume of shape {tuple(shape)} takes {needed} bytes, more than this machine's memory allows."
+        )
 
 
 def _unplaced_grid(chosen: stacks.Series) -> AffineGrid:

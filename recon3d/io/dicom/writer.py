@@ -21,10 +21,12 @@ from pydicom.valuerep import format_number_as_ds
 
 from recon3d.errors import DiskFullError, GeometryError, InputError, OutputExistsError
 from recon3d.grid import AffineGrid
+from recon3d.io.atomic import atomic_path, is_disk_full
 from recon3d.io.dicom import find
 from recon3d.io.dicom import series as stacks
 from recon3d.io.dicom.geometry import LPS_TO_RAS
 from recon3d.io.dicom.header import parse, quiet, value
+from recon3d.scan import Scan
 from recon3d.volume import Volume
 
 SINGLE = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1.4"}
@@ -40,7 +42,20 @@ _PATIENT = (
     "StudyInstanceUID StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName StudyDescription "
     "FrameOfReferenceUID PositionReferenceIndicator PatientPosition BodyPartExamined"
 ).split()
-_UNPAIRED = {"ABDOMEN", "BRAIN", "CHEST", "CSPINE", "HEAD", "HEART", "LSPINE", "NECK", "PELVIS", "SKULL", "TSPINE", "WHOLEBODY"}
+_UNPAIRED = {
+    "ABDOMEN",
+    "BRAIN",
+    "CHEST",
+    "CSPINE",
+    "HEAD",
+    "HEART",
+    "LSPINE",
+    "NECK",
+    "PELVIS",
+    "SKULL",
+    "TSPINE",
+    "WHOLEBODY",
+}
 _ACQUISITION = {
     "CT": ["KVP", "ConvolutionKernel", "ContrastBolusAgent"],
     "MR": "ScanningSequence SequenceVariant ScanOptions MRAcquisitionType RepetitionTime EchoTime InversionTime EchoTrainLength "
@@ -73,10 +88,14 @@ class Derivation:
 class _Source:
     """Headers of the source series: one dataset per file, and which SOP instances lie at which position (LPS)."""
 
-    first: Dataset
+    headers: list[Dataset]
     positions: NDArray[np.float64]
     references: list[tuple[str, str]]
     series_uid: str
+
+    @property
+    def first(self) -> Dataset:
+        return self.headers[0]
 
 
 def write_series(
@@ -108,12 +127,12 @@ def write_series(
     InputError, GeometryError, OutputExistsError, DiskFullError
     """
     folder = Path(folder)
-    writer = _Writer(volume, source, source_series, derivation, series_description, series_number, window)
+    writer = SeriesWriter(volume, source, source_series, derivation, series_description, series_number, window)
     count = writer.stored.shape[0] * writer.stored.shape[1]
     names = [f"IM{i + 1:06d}.dcm" for i in range(count)]
-    with _atomic_folder(folder, overwrite) as temporary:
+    with atomic_folder(folder, overwrite) as temporary:
         for index, name in enumerate(names):
-            _save(writer.single(index), temporary / name)
+            save_dataset(writer.single(index), temporary / name)
     return [folder / name for name in names]
 
 
@@ -130,16 +149,32 @@ def write_enhanced(
     overwrite: bool = False,
 ) -> Path:
     """Write the whole volume as one enhanced multi-frame file; parameters as `write_series`."""
-    from recon3d.io.atomic import atomic_path
-
     path = Path(path)
-    writer = _Writer(volume, source, source_series, derivation, series_description, series_number, window)
+    writer = SeriesWriter(volume, source, source_series, derivation, series_description, series_number, window)
     with atomic_path(path, overwrite, bytes_needed=writer.stored.nbytes) as temporary:
-        _save(writer.enhanced(), temporary)
+        save_dataset(writer.enhanced(), temporary)
     return path
 
 
-class _Writer:
+def write(
+    obj: Volume | Scan,
+    path: Path,
+    *,
+    source: str | os.PathLike[str] | None = None,
+    source_series: int | str | None = None,
+    derivation: Derivation | None = None,
+    series_description: str = "",
+    series_number: int | None = None,
+    window: tuple[float, float] | None = None,
+) -> None:
+    """Write a volume as one enhanced multi-frame file for `recon3d.io.save`; parameters as `write_series`."""
+    if not isinstance(obj, Volume):
+        raise InputError(f"DICOM holds volumes, not a {type(obj).__name__}: save it as .h5.")
+    writer = SeriesWriter(obj, source, source_series, derivation, series_description, series_number, window)
+    save_dataset(writer.enhanced(), path)
+
+
+class SeriesWriter:
     """One series being written: the stored values, their place, and what all its objects share."""
 
     def __init__(
@@ -153,7 +188,9 @@ class _Writer:
         window: tuple[float, float] | None,
     ) -> None:
         if not isinstance(volume.grid, AffineGrid):
-            raise GeometryError(f"DICOM needs a volume on an AffineGrid, this one lies on a {type(volume.grid).__name__}.")
+            raise GeometryError(
+                f"DICOM needs a volume on an AffineGrid, this one lies on a {type(volume.grid).__name__}."
+            )
         self.volume = volume
         self.derivation = derivation or Derivation(version=recon3d_version())
         self.source = None if source is None else _read_source(source, source_series)
@@ -169,7 +206,9 @@ class _Writer:
     def _modality(self) -> str:
         if self.volume.units in ("HU", "1/mm"):
             return "CT"
-        named = str(self.volume.tags.get("modality") or (value(self.source.first, "Modality", "") if self.source else ""))
+        named = str(
+            self.volume.tags.get("modality") or (value(self.source.first, "Modality", "") if self.source else "")
+        )
         return named if named in ("CT", "MR", "US", "PT", "NM") else "OT"
 
     def _default_window(self) -> tuple[float, float]:
@@ -230,7 +269,9 @@ class _Writer:
         if self.source is not None and self.source.references:
             series = Dataset()
             series.SeriesInstanceUID = self.source.series_uid
-            series.ReferencedInstanceSequence = DicomSequence([_reference(*r) for r in dict.fromkeys(self.source.references)])
+            series.ReferencedInstanceSequence = DicomSequence(
+                [_reference(*r) for r in dict.fromkeys(self.source.references)]
+            )
             ds.ReferencedSeriesSequence = DicomSequence([series])
         return ds
 
@@ -267,7 +308,14 @@ class _Writer:
         ds.SliceThickness = decimal(self.step_mm)
         if self.modality == "MR":
             ds.SpacingBetweenSlices = decimal(self.step_mm)
-            _default(ds, ScanningSequence="RM", SequenceVariant="NONE", ScanOptions="", MRAcquisitionType="", RepetitionTime="")
+            _default(
+                ds,
+                ScanningSequence="RM",
+                SequenceVariant="NONE",
+                ScanOptions="",
+                MRAcquisitionType="",
+                RepetitionTime="",
+            )
             _default(ds, EchoTime="", EchoTrainLength="")
         if self.modality == "CT":
             _default(ds, KVP="")
@@ -276,7 +324,7 @@ class _Writer:
         if self.stored.shape[0] > 1:
             ds.TemporalPositionIdentifier, ds.NumberOfTemporalPositions = t + 1, self.stored.shape[0]
             if self.volume.times_s is not None:
-                ds.AcquisitionTime = _clock(self.volume.times_s[t] - self.volume.times_s[0])
+                ds.AcquisitionTime = clock_text(self.volume.times_s[t] - self.volume.times_s[0])
             if self._b_value(t) is not None:
                 ds.DiffusionBValue = self._b_value(t)
         references = self.sources_of(z)
@@ -299,7 +347,9 @@ class _Writer:
     def enhanced(self) -> Dataset:
         """All slices as one object with functional groups."""
         if self.stored.nbytes > MAX_OBJECT_BYTES:
-            raise InputError("The volume is larger than the 4 GiB one DICOM object can hold; write single-frame files instead.")
+            raise InputError(
+                "The volume is larger than the 4 GiB one DICOM object can hold; write single-frame files instead."
+            )
         ds = Dataset()
         ds.update(self.shared)
         times, slices = self.stored.shape[:2]
@@ -345,7 +395,10 @@ class _Writer:
         content = 0x00209111
         pointers = [(0x00209056, content), *([(0x00209128, content)] if times > 1 else []), (0x00209057, content)]
         ds.DimensionIndexSequence = DicomSequence(
-            [_item(DimensionOrganizationUID=organisation, DimensionIndexPointer=p, FunctionalGroupPointer=g) for p, g in pointers]
+            [
+                _item(DimensionOrganizationUID=organisation, DimensionIndexPointer=p, FunctionalGroupPointer=g)
+                for p, g in pointers
+            ]
         )
         ds.PerFrameFunctionalGroupsSequence = DicomSequence(
             [self._frame_groups(t, z) for t in range(times) for z in range(slices)]
@@ -475,7 +528,7 @@ def _read_source(path: str | os.PathLike[str], series: int | str | None) -> _Sou
     usable = all(UID(u).is_valid and u for u in uids.values()) and UID(chosen.uid).is_valid and chosen.uid
     placed = [f for f in frames if f.position is not None]
     return _Source(
-        headers[id(frames[0].source)],
+        list(headers.values()),
         np.array([f.position for f in placed], dtype=float).reshape(-1, 3),
         [(f.sop_class, uids[id(f.source)]) for f in placed] if usable else [],
         chosen.uid,
@@ -521,7 +574,7 @@ def _code(code: str, scheme: str, meaning: str) -> Dataset:
     return _item(CodeValue=code, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
 
 
-def _clock(seconds: float) -> str:
+def clock_text(seconds: float) -> str:
     """A time of day, counted from midnight."""
     whole = round(seconds * 1e6)
     return f"{whole // 3_600_000_000 % 24:02d}{whole // 60_000_000 % 60:02d}{whole // 1_000_000 % 60:02d}.{whole % 1_000_000:06d}"
@@ -539,28 +592,30 @@ def _source_item(sop_class: str, sop_instance: str) -> Dataset:
     return item
 
 
-def _save(ds: Dataset, path: Path) -> None:
+def save_dataset(ds: Dataset, path: Path) -> None:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
-    meta.TransferSyntaxUID, meta.ImplementationClassUID = ExplicitVRLittleEndian, IMPLEMENTATION
+    meta.TransferSyntaxUID, meta.ImplementationClassUID = ExplicitVRLittleEndian, UID(IMPLEMENTATION)
     ds.file_meta = meta
     with quiet():
         ds.save_as(path, enforce_file_format=True)
 
 
 @contextmanager
-def _atomic_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
+def atomic_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
     """A temporary folder beside `folder`, moved onto it when the block ends well and removed when it does not."""
-    from recon3d.io.atomic import is_disk_full
-
     if folder.exists():
         if not folder.is_dir():
             raise OutputExistsError(f"The output {folder} exists and is a file; choose the name of a new folder.")
         content: Sequence[Path] = list(folder.iterdir())
         if content and not overwrite:
-            raise OutputExistsError(f"The folder {folder} is not empty: choose another name, or give --force to replace it.")
+            raise OutputExistsError(
+                f"The folder {folder} is not empty: choose another name, or give --force to replace it."
+            )
         if any(not p.is_file() or p.suffix != ".dcm" for p in content):
-            raise OutputExistsError(f"The folder {folder} holds other files than DICOM, which are not replaced; choose another name.")
+            raise OutputExistsError(
+                f"The folder {folder} holds other files than DICOM, which are not replaced; choose another name."
+            )
     if not folder.parent.is_dir():
         raise InputError(f"The folder {folder.parent} of the output {folder.name} does not exist: create it first.")
     temporary = folder.with_name(f".{secrets.token_hex(6)}.part.{folder.name}")
@@ -573,7 +628,9 @@ def _atomic_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if is_disk_full(error):
-            raise DiskFullError(f"The disk is full: {folder} was not written; make room or choose another disk.") from error
+            raise DiskFullError(
+                f"The disk is full: {folder} was not written; make room or choose another disk."
+            ) from error
         if isinstance(error, PermissionError):
             raise InputError(f"The output {folder} cannot be written: the folder is protected.") from error
         raise
