@@ -61,6 +61,9 @@ class Blocks:
     def __sub__(self, other: object) -> Blocks:
         return self._with(other, lambda a, b: a - b)  # type: ignore[operator]
 
+    def __rsub__(self, other: object) -> Blocks:
+        return -self + other
+
     def __mul__(self, other: object) -> Blocks:
         return self._with(other, lambda a, b: a * b)  # type: ignore[operator]
 

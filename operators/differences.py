@@ -85,7 +85,7 @@ class ForwardDifference(LinearOperator):
         return ForwardDifference(self.space.astype(dtype), self.axis, self.spacing, self.boundary, device)
 
     def restrict(self, axis: str, start: int, stop: int) -> Slab | None:
-        if axis == self.axis:
+        if axis == self.axis or axis not in self.space.axes:
             return None
         space = self.space.resized(axis, stop - start)
         part = ForwardDifference(space, self.axis, self.spacing, self.boundary, self.device)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Number
+from numbers import Complex, Real
 from typing import Any, cast
 
 import torch
@@ -54,7 +54,7 @@ class LinearOperator(ABC):
     def __init__(self, domain: AnySpace, range: AnySpace, device: torch.device | str = "cpu") -> None:
         self.domain = domain
         self.range = range
-        self.device = torch.device(device)
+        self.device = _indexed(torch.device(device))
 
     @abstractmethod
     def _forward(self, x: Any) -> Any:
@@ -107,7 +107,7 @@ class LinearOperator(ABC):
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> LinearOperator:
         """The same operator on another device or in another precision (real spaces stay real)."""
-        new_device = self.device if device is None else torch.device(device)
+        new_device = self.device if device is None else _indexed(torch.device(device))
         new_dtype = self.domain.dtype if dtype is None else dtype
         if new_device == self.device and self.domain == self.domain.astype(new_dtype):
             return self
@@ -133,17 +133,20 @@ class LinearOperator(ABC):
         return Composition(self, other)
 
     def __add__(self, other: object) -> LinearOperator:
-        if isinstance(other, Number):  # A.gram + mu is A^H A + mu I
+        if isinstance(other, Complex):  # A.gram + mu is A^H A + mu I
             other = other * Identity(self.domain, self.device)
         return Sum(self, other) if isinstance(other, LinearOperator) else NotImplemented
 
     __radd__ = __add__
 
     def __sub__(self, other: object) -> LinearOperator:
-        return self + (-1.0) * other if isinstance(other, LinearOperator | Number) else NotImplemented  # type: ignore[operator]
+        return self + (-1.0) * other if isinstance(other, LinearOperator | Complex) else NotImplemented  # type: ignore[operator]
+
+    def __rsub__(self, other: object) -> LinearOperator:
+        return -self + other if isinstance(other, Complex) else NotImplemented  # type: ignore[operator]
 
     def __mul__(self, factor: object) -> LinearOperator:
-        return Scaled(self, cast(complex, factor)) if isinstance(factor, Number) else NotImplemented
+        return Scaled(self, cast(complex, factor)) if isinstance(factor, Complex) else NotImplemented
 
     __rmul__ = __mul__
 
@@ -264,7 +267,9 @@ class Sum(LinearOperator):
 
     def restrict(self, axis: str, start: int, stop: int) -> Slab | None:
         left, right = self.left.restrict(axis, start, stop), self.right.restrict(axis, start, stop)
-        if left is None or right is None or left.range_axis != right.range_axis:
+        if left is None or right is None:
+            return None
+        if (left.range_axis, left.start, left.stop) != (right.range_axis, right.start, right.stop):
             return None
         return Slab(left.operator + right.operator, left.range_axis, left.start, left.stop)
 
@@ -273,7 +278,7 @@ class Scaled(LinearOperator):
     """c A for a number c, made by `c * A`."""
 
     def __init__(self, operator: LinearOperator, factor: complex) -> None:
-        if isinstance(factor, complex) and not (operator.domain.is_complex and operator.range.is_complex):
+        if not isinstance(factor, Real) and not (operator.domain.is_complex and operator.range.is_complex):
             raise ShapeError(f"A real operator is scaled by a real number, got {factor} for {operator!r}.")
         super().__init__(operator.domain, operator.range, operator.device)
         self.operator = operator
@@ -308,8 +313,12 @@ class Identity(LinearOperator):
     def _rebuild(self, device: torch.device, dtype: torch.dtype) -> LinearOperator:
         return Identity(self.domain.astype(dtype), device)
 
+    @cached_property
+    def H(self) -> LinearOperator:
+        return self
+
     def restrict(self, axis: str, start: int, stop: int) -> Slab | None:
-        if not isinstance(self.domain, Space):
+        if not isinstance(self.domain, Space) or axis not in self.domain.axes:
             return None
         return Slab(Identity(self.domain.resized(axis, stop - start), self.device), axis, start, stop)
 
@@ -346,6 +355,8 @@ class Diagonal(LinearOperator):
 
     def restrict(self, axis: str, start: int, stop: int) -> Slab | None:
         space = cast(Space, self.domain)
+        if axis not in space.axes:
+            return None
         weights = self.weights
         dim = space.axes.index(axis) - len(space.axes)
         if weights.ndim >= -dim and weights.shape[dim] > 1:
@@ -410,6 +421,13 @@ def matching(weights: Tensor, space: Space) -> torch.dtype:
     if weights.is_complex():
         return torch.complex128 if precise else torch.complex64
     return torch.float64 if precise else torch.float32
+
+
+def _indexed(device: torch.device) -> torch.device:
+    """The device with its number, as tensors state it: "cuda" alone would differ from "cuda:0"."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", torch.cuda.current_device() if torch.cuda.is_available() else 0)
 
 
 def _check_chain(outer: LinearOperator, inner: LinearOperator) -> None:

@@ -36,6 +36,8 @@ class Space:
             raise ShapeError(f"A space needs one name per axis, got axes {self.axes} for shape {self.shape}.")
         if any(n < 1 for n in self.shape):
             raise ShapeError(f"A space needs at least one element on each axis, got shape {self.shape}.")
+        if not (self.dtype.is_floating_point or self.dtype.is_complex):
+            raise ShapeError(f"A space holds floating or complex numbers, got {self.dtype}.")
 
     @property
     def is_complex(self) -> bool:
@@ -57,6 +59,8 @@ class Space:
 
     def resized(self, axis: str, length: int) -> Space:
         """The same space with another length on the named axis."""
+        if axis not in self.axes:
+            raise ShapeError(f"The space {self} has no axis '{axis}'.")
         k = self.axes.index(axis)
         return replace(self, shape=(*self.shape[:k], length, *self.shape[k + 1 :]))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from operators.blocks import Blocks
-from operators.errors import ShapeError
+from operators.errors import DeviceError, ShapeError
 from operators.linear import LinearOperator
 from operators.space import BlockSpace, Space
 
@@ -29,8 +29,7 @@ class Stack(LinearOperator):
         first = self.operators[0]
         if any(op.domain != first.domain for op in self.operators):
             raise ShapeError(f"Stacked operators share one domain, got {[str(op.domain) for op in self.operators]}.")
-        spaces = tuple(cast(Space, op.range) for op in self.operators)
-        super().__init__(first.domain, BlockSpace(spaces), first.device)
+        super().__init__(first.domain, _blocks(self.operators), first.device)
 
     def _forward(self, x: Tensor) -> Blocks:
         return Blocks(op._forward(x) for op in self.operators)
@@ -62,8 +61,7 @@ class Frames(LinearOperator):
         if any(op.domain != frame for op in self.operators):
             raise ShapeError(f"Frames share one domain, got {[str(op.domain) for op in self.operators]}.")
         domain = Space(("t", *frame.axes), (len(self.operators), *frame.shape), frame.dtype)
-        spaces = tuple(cast(Space, op.range) for op in self.operators)
-        super().__init__(domain, BlockSpace(spaces), self.operators[0].device)
+        super().__init__(domain, _blocks(self.operators), self.operators[0].device)
         self._time_axis = -len(domain.axes)
 
     def _forward(self, x: Tensor) -> Blocks:
@@ -76,3 +74,13 @@ class Frames(LinearOperator):
 
     def _rebuild(self, device: torch.device, dtype: torch.dtype) -> LinearOperator:
         return Frames([op.to(device, dtype) for op in self.operators])
+
+
+def _blocks(operators: Sequence[LinearOperator]) -> BlockSpace:
+    """The ranges of operators on one device, as blocks."""
+    if len({op.device for op in operators}) > 1:
+        raise DeviceError(f"Operators combine on one device, got {sorted({str(op.device) for op in operators})}.")
+    nested = [op for op in operators if not isinstance(op.range, Space)]
+    if nested:
+        raise ShapeError(f"Blocks hold arrays, not blocks again, got {nested[0]!r}.")
+    return BlockSpace(tuple(cast(Space, op.range) for op in operators))

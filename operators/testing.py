@@ -11,13 +11,14 @@ from operators.reduce import inner, norm
 def adjoint_error(operator: LinearOperator, seed: int = 0) -> float:
     """|<Ax, y> - <x, A^H y>| / (|Ax| |y|) for random x and y: about machine precision for a matched pair.
 
-    The inner products are real where the domain is real.
+    The inner products are real where the domain or the range is real.
     """
     generator = torch.Generator().manual_seed(seed)
     x = operator.domain.random(generator).to(operator.device)
     y = operator.range.random(generator).to(operator.device)
     ax = operator(x)
     left, right = complex(inner(y, ax)), complex(inner(operator.H(y), x))
-    difference = abs(left - right) if operator.domain.is_complex else abs(left.real - right.real)
+    complex_linear = operator.domain.is_complex and operator.range.is_complex
+    difference = abs(left - right) if complex_linear else abs(left.real - right.real)
     scale = float(norm(ax)) * float(norm(y))
     return difference / scale if scale else difference
