@@ -47,6 +47,12 @@ class AffineGrid:
         matrix[:3, 3] = [-(n - 1) / 2 * v for n, v in zip(reversed(tuple(shape)), (x, y, z), strict=True)]
         return cls(tuple(shape), tuple(map(tuple, matrix)))  # type: ignore[arg-type]
 
+    @classmethod
+    def patient(cls, shape: Sequence[int], voxel_mm: float | Sequence[float]) -> AffineGrid:
+        """A centred grid stored as axial images are: rows run to the back, columns to the left, slices to the head."""
+        grid = cls.centred(shape, voxel_mm)
+        return cls(grid.shape, tuple(map(tuple, np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid.matrix)))
+
     @property
     def matrix(self) -> NDArray[np.float64]:
         """The affine as an array."""

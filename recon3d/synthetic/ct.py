@@ -59,7 +59,7 @@ def anatomical_ct(
 
     Returns
     -------
-    Volume in HU, float32, from -1024 to 3071, axes (z, y, x), on `AffineGrid.centred(shape, voxel_mm)`.
+    Volume in HU, float32, from -1024 to 3071, axes (z, y, x), on `AffineGrid.patient(shape, voxel_mm)`.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def anatomical_ct(
     _draw_surroundings(still, canvas, frame, anatomy)
     _add_texture(canvas, frame.region == "phantom", surfaces)
     data = _scan(canvas, family, scanner)
-    return Volume(data, grid, "HU", tags={"modality": "CT", "source": "drawn", "family": family, "seed": seed})
+    return Volume(data, AffineGrid.patient(shape, voxel_mm), "HU", tags={"modality": "CT", "source": "drawn", "family": family, "seed": seed})
 
 
 def _draw_frame(grid: AffineGrid, family: str, rng: np.random.Generator) -> _Frame:

@@ -710,7 +710,7 @@ def scoring_ct(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float]
     Returns
     -------
     Volume
-        float32 HU from -1024 to 3071 on ``AffineGrid.centred(shape, voxel_mm)``, free of noise and artefacts.
+        float32 HU from -1024 to 3071 on ``AffineGrid.patient(shape, voxel_mm)``, free of noise and artefacts.
 
     Raises
     ------
@@ -733,4 +733,4 @@ def scoring_ct(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float]
     _spine(section)
     _ribs(section)
     np.clip(section.hu, -1024, 3071, out=section.hu)
-    return Volume(section.hu, grid, units="HU", tags={"generator": "scoring_ct", "seed": str(seed)})
+    return Volume(section.hu, AffineGrid.patient(shape, voxel_mm), units="HU", tags={"generator": "scoring_ct", "seed": str(seed)})

@@ -1,0 +1,162 @@
+"""Benchmarks: each prints a small table of times as ratios against a named alternative in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+
+def median_seconds(*functions: Callable[[], object], repeats: int = 7) -> list[float]:
+    """Median time of each function, in turn A B A B ... after one warm-up, so that drift meets all alike."""
+    for function in functions:
+        function()
+    times: list[list[float]] = [[] for _ in functions]
+    for _ in range(repeats):
+        for k, function in enumerate(functions):
+            began = time.perf_counter()
+            function()
+            times[k].append(time.perf_counter() - began)
+    return [statistics.median(t) for t in times]
+
+
+def projector() -> None:
+    """Matrix-free Joseph on 16 slices against ASTRA's CPU `linear` and `line_fanflat`, slice by slice."""
+    import astra
+    import torch
+
+    from operators.tomography import ImageGrid, Projector, TomographyGeometry
+
+    side, views, columns, slices = 256, 180, 363, 16
+    x = torch.rand(slices, side, side)
+    grid = ImageGrid((slices, side, side), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    volume = astra.create_vol_geom(side, side)
+    half, full = np.arange(views) * np.pi / views, np.arange(views) * 2 * np.pi / views
+    cases = {
+        "parallel": (
+            TomographyGeometry.parallel(half, columns, n_rows=slices),
+            astra.create_projector("linear", astra.create_proj_geom("parallel", 1.0, columns, half), volume),
+        ),
+        "fan": (
+            TomographyGeometry.fan(full, 500.0, 1000.0, columns, 2.0, n_rows=slices),
+            astra.create_projector(
+                "line_fanflat", astra.create_proj_geom("fanflat", 2.0, columns, full, 500.0, 500.0), volume
+            ),
+        ),
+    }
+    print("256 x 256, 180 views, 363 columns, 16 slices, float32; ms for all slices (ASTRA: slice by slice)")
+    for name, (geometry, theirs) in cases.items():
+        A = Projector(geometry, grid)
+        y = A(x)
+        image, sinogram = np.empty((side, side), np.float32), np.empty((views, columns), np.float32)
+        slices_np, rows_np = x.numpy(), np.ascontiguousarray(y.numpy().swapaxes(0, 1))
+
+        def astra_forward(theirs: int = theirs, out: np.ndarray = sinogram, given: np.ndarray = slices_np) -> None:
+            for k in range(slices):
+                astra.projector.direct_FP(theirs, given[k], out=out)
+
+        def astra_back(theirs: int = theirs, out: np.ndarray = image, given: np.ndarray = rows_np) -> None:
+            for k in range(slices):
+                astra.projector.direct_BP(theirs, given[k], out=out)
+
+        forward, back, their_forward, their_back = median_seconds(
+            lambda A=A: A(x), lambda A=A, y=y: A.H(y), astra_forward, astra_back, repeats=5
+        )
+        for label, ours, other in (("forward", forward, their_forward), ("back", back, their_back)):
+            print(f"  {name:9s} {label:8s} ours {1e3 * ours:7.1f}  ASTRA {1e3 * other:8.1f}  ratio {other / ours:5.1f}")
+
+
+def tv() -> None:
+    """The fused TV proximal map against the same iterations in plain torch."""
+    import torch
+
+    import recon3d.solvers.tv as module
+
+    x = torch.rand(64, 128, 128)
+
+    def plain() -> None:
+        fused, module._fused = module._fused, lambda _: False
+        try:
+            module.tv_prox(x, 0.1, iterations=50)
+        finally:
+            module._fused = fused
+
+    ours, other = median_seconds(lambda: module.tv_prox(x, 0.1, iterations=50), plain, repeats=3)
+    print(f"TV proximal map, 64 x 128 x 128, 50 iterations: ours {ours:.2f} s, plain torch {other:.2f} s, ratio {other / ours:.1f}")
+
+
+def fbp_memory() -> None:
+    """Peak memory of a 512 x 512 x 128 FBP above the level after imports, as a multiple of volume + sinogram."""
+    code = """
+import math, resource
+import numpy as np, torch
+from operators.tomography import ImageGrid, Projector, TomographyGeometry, filtered_backprojection
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def problem(slices, side, views, columns):
+    g = TomographyGeometry.parallel(np.arange(views) * math.pi / views, columns, n_rows=slices)
+    return Projector(g, ImageGrid((slices, side, side), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
+A = problem(16, 16, 8, 25)
+filtered_backprojection(A, torch.rand(A.range.shape))
+before = peak()
+A = problem(128, 512, 720, 729)
+y = torch.rand(A.range.shape)
+x = filtered_backprojection(A, y)
+print((peak() - before) / (x.nbytes + y.nbytes))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    print(f"FBP 512 x 512 x 128, 720 views: peak {float(result.stdout):.2f} x (volume + sinogram), input and output included")
+
+
+def network() -> None:
+    """The prior's network against MONAI's DiffusionModelUNet of like size, without attention, both bfloat16 where it is native."""
+    import torch
+    from monai.networks.nets import DiffusionModelUNet
+
+    from recon3d.priors.edm import EDMDenoiser
+    from recon3d.priors.networks import build_network
+    from recon3d.priors.slices import fast_dtype
+
+    ours = EDMDenoiser(build_network({"kind": "unet2d", "detail": True}), 0.25).eval()
+    theirs = DiffusionModelUNet(
+        spatial_dims=2, in_channels=1, out_channels=1, num_res_blocks=1, channels=(32, 64, 96, 128),
+        attention_levels=(False,) * 4, norm_num_groups=32,
+    ).eval()
+    ours, theirs = ours.to(memory_format=torch.channels_last), theirs.to(memory_format=torch.channels_last)
+    x = torch.rand(8, 1, 128, 128).contiguous(memory_format=torch.channels_last)
+    sigma, steps = torch.full((8,), 0.1), torch.zeros(8)
+    dtype = fast_dtype("cpu")
+    with torch.inference_mode(), torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+        mine, other = median_seconds(lambda: ours(x, sigma), lambda: theirs(x, steps), repeats=5)
+    count = [sum(p.numel() for p in net.parameters()) / 1e6 for net in (ours, theirs)]
+    print(
+        f"network, 8 x 128 x 128, {dtype or 'float32'}: ours {1e3 * mine:.0f} ms ({count[0]:.2f} M), "
+        f"MONAI {1e3 * other:.0f} ms ({count[1]:.2f} M), ratio {other / mine:.1f}"
+    )
+
+
+BENCHMARKS = {"projector": projector, "tv": tv, "fbp-memory": fbp_memory, "network": network}
+
+
+def main() -> None:
+    """Run the benchmarks that were named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which; all by default")
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads; the cores allotted by default")
+    options = parser.parse_args()
+
+    from recon3d.runtime.device import set_threads
+
+    print(f"{set_threads(options.threads)} threads")
+    for name in options.names or BENCHMARKS:
+        BENCHMARKS[name]()
+    print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
