@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -142,8 +143,7 @@ class SimulateConfig(Section):
     run: RunConfig = RunConfig()
 
 
-Config = ReconstructConfig | SimulateConfig
-C = TypeVar("C", ReconstructConfig, SimulateConfig)
+C = TypeVar("C", bound=BaseModel)
 
 
 def parse_bytes(text: str) -> int:
@@ -155,7 +155,7 @@ def parse_bytes(text: str) -> int:
         value = float(plain[:-1] if plain[-1:] in units else plain) * factor
     except ValueError:
         raise ValueError(f"a memory size looks like 4G or 500M, got '{text}'") from None
-    if not value > 0:
+    if not (value > 0 and math.isfinite(value)):
         raise ValueError(f"a memory size is positive, got '{text}'")
     return int(value)
 
@@ -182,7 +182,7 @@ def read_recipe(config: str | Path) -> tuple[str, dict[str, Any]]:
             raise ConfigError(f"Unknown recipe '{config}'{hint}: `recon3d configs` lists them, or give a .yaml file.")
         path = known[str(config)]
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"Configuration {path} does not exist: give a .yaml file or a name from `recon3d configs`.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -228,8 +228,8 @@ def load_config(kind: type[C], config: str | Path | None, overrides: Sequence[st
 
 def validate(kind: type[C], content: Mapping[str, Any], name: str) -> C:
     """A configuration of that kind from plain values, its method's settings included in the check."""
-    task = content.get("task", "reconstruct")
     wanted = kind.model_fields["task"].default
+    task = content.get("task", wanted)
     if task != wanted:
         raise ConfigError(f"{name} is a recipe for `recon3d {task}`, not for `recon3d {wanted}`.")
     content = dict(content)

@@ -47,11 +47,13 @@ def reconstruct(
     from recon3d.errors import ConfigError
 
     if from_record is not None:
-        from recon3d.runtime.record import read_record
+        from recon3d.runtime.record import read_record, recorded_input
 
         record = read_record(from_record)
+        if output is not None and "=" in output.name and not input.exists():  # type: ignore[union-attr]
+            output, overrides = None, [str(output), *(overrides or [])]
         if output is None:  # `reconstruct --from r.recon.json OUT`: the one path given is the output
-            input, output = Path(record["input"]["path"]), input
+            input, output = recorded_input(record), input
         name, content = from_record.name, record["config"]
     elif config is None:
         raise ConfigError("Give a recipe with --config: `recon3d configs` lists them, e.g. --config ct-parallel-tv.")
@@ -151,13 +153,11 @@ def train(
     threads: Threads = None,
 ) -> None:
     """Train a model; the same command goes on where an interrupted one stopped."""
-    from recon3d.config import read_recipe
-    from recon3d.runtime.device import set_threads
+    from recon3d.config import load_config
     from recon3d.training.config import TrainConfig
 
-    name, content = read_recipe(config)
-    settings = TrainConfig.from_settings(name, content, overrides or [])
-    set_threads(threads)
+    given = [] if threads is None else [f"threads={threads}"]
+    settings = load_config(TrainConfig, config, [*(overrides or []), *given])
 
     from recon3d.training import train as run_training
 

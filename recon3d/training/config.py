@@ -5,10 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from recon3d.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -16,10 +13,10 @@ class Section(BaseModel):
 
 
 class SyntheticSource(Section):
-    """Volumes drawn by a generator ``f(shape, voxel_mm, seed) -> Volume`` named as "package.module:function"."""
+    """Volumes drawn by a generator ``f(shape, voxel_mm, seed) -> Volume``, by its name in `recon3d.training.data`."""
 
     kind: Literal["synthetic"] = "synthetic"
-    generator: str = "recon3d.synthetic.ct:anatomical_ct"
+    generator: str = "anatomical-ct"
     count: int = Field(default=200, ge=1)
     shape: tuple[int, int, int] = (24, 192, 192)
     voxel_mm: tuple[float, float] = (1.0, 4.0)  # pixel side, log-uniform between these
@@ -93,6 +90,10 @@ class CardText(Section):
 
 
 class TrainConfig(Section):
+    """A training: `recon3d train CONFIG`."""
+
+    task: Literal["train"] = "train"
+    description: str = ""
     card: CardText
     work: Path
     architecture: dict[str, Any] = Field(default_factory=lambda: {"kind": "unet2d"})
@@ -112,33 +113,3 @@ class TrainConfig(Section):
         if self.noise.sigma_min >= self.noise.sigma_max:
             raise ValueError("noise.sigma_min must be below noise.sigma_max")
         return self
-
-    @classmethod
-    def from_yaml(cls, path: str | Path, overrides: dict[str, Any] | None = None) -> TrainConfig:
-        """Read a YAML file; `overrides` maps dotted keys ("budget.steps") to values.
-
-        Raises
-        ------
-        ConfigError
-            Naming every fault at once.
-        """
-        try:
-            settings = yaml.safe_load(Path(path).read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"The training configuration {path} cannot be read: {error}.") from error
-        for key, value in (overrides or {}).items():
-            *parents, last = key.split(".")
-            section = settings
-            for parent in parents:
-                section = section.setdefault(parent, {})
-            section[last] = value
-        return cls.parse(settings)
-
-    @classmethod
-    def parse(cls, settings: Any) -> TrainConfig:
-        """Like the constructor, with a `ConfigError` that lists the faults, one a line."""
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as error:
-            faults = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
-            raise ConfigError("The training configuration has faults:\n" + "\n".join(faults)) from error

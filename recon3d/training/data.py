@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from recon3d.training.config import Data, FolderSource, SyntheticSource
 from recon3d.volume import Volume
 
 STEP = 2.0**-14  # one count of the int16 bank in normalised units: range -2..2, finer than any sigma asked for
+
+GENERATORS = {"anatomical-ct": "recon3d.synthetic.ct:anatomical_ct"}
+"""Built-in generators of training volumes by name, as "module:function"."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +111,19 @@ def _make(job: Job) -> None:
     temporary.replace(job.path)
 
 
+def _generator(name: str) -> Callable[..., Volume]:
+    """The generator of that name: built in, or from a package's entry point in the group ``recon3d.generators``."""
+    if name in GENERATORS:
+        module, _, function = GENERATORS[name].partition(":")
+        return getattr(import_module(module), function)  # type: ignore[no-any-return]
+    points = {point.name: point for point in entry_points(group="recon3d.generators")}
+    if name in points:
+        return points[name].load()  # type: ignore[no-any-return]
+    raise ConfigError(f"Unknown generator '{name}': expected one of {', '.join(sorted({*GENERATORS, *points}))}.")
+
+
 def _draw(source: SyntheticSource, index: int) -> Volume:
-    module, _, function = source.generator.partition(":")
-    try:
-        generator: Callable[..., Volume] = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        wanted = "a generator 'package.module:function'"
-        raise ConfigError(f"Expected {wanted}, got {source.generator!r}: {error}.") from error
+    generator = _generator(source.generator)
     seed = source.first_seed + index
     random = np.random.default_rng([seed, 0x5EED])
     pixel_mm = float(np.exp(random.uniform(*np.log(source.voxel_mm))))

@@ -12,17 +12,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from recon3d.config import load_config
 from recon3d.errors import ConfigError, InputError, Interrupted
 from recon3d.grid import AffineGrid
 from recon3d.priors import load_model
 from recon3d.priors.edm import EDMDenoiser
-from recon3d.training import TrainConfig, train
-from recon3d.training.config import Noise
+from recon3d.training import train
+from recon3d.training.config import Noise, TrainConfig
+from recon3d.training.data import GENERATORS
 from recon3d.training.loop import TrainingState
 from recon3d.training.loss import denoising_loss, draw_sigma, pair_noise
 from recon3d.volume import Volume
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def discs(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], seed: int) -> Volume:
@@ -43,7 +44,7 @@ def _config(work: Path, **changes: Any) -> TrainConfig:
         "work": work,
         "architecture": {"kind": "unet2d", "channels": [16, 32], "embedding": 16, "detail": True},
         "data": {
-            "sources": [{"generator": f"{__name__}:discs", "count": 4, "shape": [3, 40, 48]}],
+            "sources": [{"generator": "discs", "count": 4, "shape": [3, 40, 48]}],
             "held_out": 1,
             "validation": [4, 32],
             "patches": [[16, 4], [32, 2]],
@@ -52,7 +53,12 @@ def _config(work: Path, **changes: Any) -> TrainConfig:
         "budget": {"steps": 6},
         "half": False,
     }
-    return TrainConfig.parse({**settings, **changes})
+    return TrainConfig(**{**settings, **changes})
+
+
+@pytest.fixture(autouse=True)
+def _generators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GENERATORS, "discs", f"{__name__}:discs")
 
 
 @pytest.fixture(autouse=True)
@@ -161,12 +167,9 @@ def test_too_few_volumes_are_refused(tmp_path: Path) -> None:
 
 
 def test_recipes_are_valid_and_faults_come_all_at_once() -> None:
-    recipe = CONFIGS / "train-ct-prior.yaml"
-    assert TrainConfig.from_yaml(recipe, {"budget.steps": 7}).budget.steps == 7
+    assert load_config(TrainConfig, "train-ct-prior", ["budget.steps=7"]).budget.steps == 7
     with pytest.raises(ConfigError) as caught:
-        TrainConfig.from_yaml(recipe, {"budget.steps": 0, "colour": "red", "noise.sigma_min": "small"})
+        load_config(TrainConfig, "train-ct-prior", ["budget.steps=0", "colour=red", "noise.sigma_min=small"])
     assert all(key in str(caught.value) for key in ("budget.steps", "colour", "noise.sigma_min"))
     with pytest.raises(ConfigError, match=r"below noise.sigma_max"):
-        TrainConfig.from_yaml(recipe, {"noise.sigma_min": 9.0})
-    with pytest.raises(ConfigError, match=r"cannot be read"):
-        TrainConfig.from_yaml(CONFIGS / "none.yaml")
+        load_config(TrainConfig, "train-ct-prior", ["noise.sigma_min=9.0"])
