@@ -57,6 +57,7 @@ _NUMBERS = set(
     DoubleFloatRealWorldValueFirstValueMapped DoubleFloatRealWorldValueLastValueMapped RealWorldValueFirstValueMapped
     RealWorldValueLastValueMapped SpiralPitchFactor SingleCollimationWidth TotalCollimationWidth""".split()
 )
+_ENUMERATED = {"RegionSpatialFormat", "RegionDataType", "PhysicalUnitsXDirection", "PhysicalUnitsYDirection"}
 _UIDS = set(
     """SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID DimensionOrganizationUID
     ReferencedSOPInstanceUID ConcatenationUID SynchronizationFrameOfReferenceUID IrradiationEventUID""".split()
@@ -106,6 +107,10 @@ _EMPTY = (
     "PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName Manufacturer "
     "PositionReferenceIndicator Laterality ContentDate ContentTime"
 ).split()
+_EMPTY_BY_MODALITY = {
+    "CT": ("SeriesNumber", "AcquisitionNumber", "PatientPosition", "SliceThickness", "KVP"),
+    "MR": ("SeriesNumber", "PatientPosition", "SliceThickness", "ScanOptions", "EchoTrainLength", "MRAcquisitionType"),
+}
 # Kinds of image that often carry text in their pixels; they pass only when they say themselves that they do not.
 _SUSPECT_MODALITIES = {"US", "SC", "OT", "ES", "XC", "GM", "SM", "DOC", "IVUS", "XA", "RF", "CR", "DX", "MG"}
 
@@ -232,7 +237,12 @@ def _clean(dataset: Dataset, mapped: Callable[[str], str], subject: str) -> tupl
             # Missing in the source: all images of a source without UIDs stay together, each instance is its own.
             seed = secrets.token_hex(16) if keyword == "SOPInstanceUID" else keyword
             setattr(clean, keyword, mapped(seed))
-    for keyword in _EMPTY:
+    if not value(clean, "FrameOfReferenceUID"):
+        clean.FrameOfReferenceUID = mapped("FrameOfReferenceUID")
+    if "SharedFunctionalGroupsSequence" in clean or "PerFrameFunctionalGroupsSequence" in clean:
+        for keyword in ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions"):
+            setattr(clean, keyword, "removed")  # these objects must not leave them empty
+    for keyword in (*_EMPTY, *_EMPTY_BY_MODALITY.get(str(value(clean, "Modality", "")), ())):
         if keyword not in clean:
             setattr(clean, keyword, "")
     clean.PatientName = clean.PatientID = subject
@@ -303,10 +313,12 @@ def _number(keyword: str, found: Any) -> Any:
     number = float(found)
     if not math.isfinite(number):
         raise ValueError("not finite")
+    if abs(number) >= 1_000_000 and keyword not in ("RescaleSlope", "RescaleIntercept"):
+        raise ValueError("long enough to be a record number")
+    if keyword in _ENUMERATED and number >= 256:
+        raise ValueError("no term of the standard")
     if vr == "DS":
         return decimal(number)
-    if vr == "IS" and abs(number) >= 1_000_000:
-        raise ValueError("long enough to be a record number")
     return number if vr in ("FD", "FL") else int(found)
 
 

@@ -174,13 +174,13 @@ def _is_directory_object(source: Source) -> bool:
 
 def _listed(directory: Path) -> list[Source]:
     """The files that a DICOMDIR lists, which must lie beside or below it."""
-    from recon3d.io.dicom.header import parse
+    from recon3d.io.dicom.header import parse, value
 
     root = directory.parent.resolve()
     dataset = parse(_file(directory))
     found = []
-    for record in dataset.get("DirectoryRecordSequence") or ():
-        parts = record.get("ReferencedFileID")
+    for record in value(dataset, "DirectoryRecordSequence", ()):
+        parts = value(record, "ReferencedFileID")
         if not parts:
             continue
         parts = [parts] if isinstance(parts, str) else [str(p) for p in parts]

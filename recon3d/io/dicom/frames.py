@@ -231,8 +231,11 @@ def _direction(dataset: Dataset, groups: Sequence[Dataset]) -> Vector:
         if gradient is not None:
             found = value(gradient, "DiffusionGradientOrientation")
             break
-    vector = numbers(found, 3, "DiffusionGradientOrientation")
-    return (0.0, 0.0, 0.0) if vector is None else (vector[0], vector[1], vector[2])
+    try:
+        vector = numbers(found, 3, "DiffusionGradientOrientation") or (0.0, 0.0, 0.0)
+    except InputError:  # it only helps to tell frames apart
+        vector = (0.0, 0.0, 0.0)
+    return vector[0], vector[1], vector[2]
 
 
 def _trigger_ms(dataset: Dataset, find: Any) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 import zlib
@@ -34,10 +35,18 @@ class PixelElement:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom's warnings, which quote values of the patient, away from every log."""
+    """Keep the warnings of the DICOM libraries, which quote values of the patient, away from every log."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom", "pylibjpeg")]
+    before = [logger.disabled for logger in loggers]
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
-        yield
+        try:
+            for logger in loggers:
+                logger.disabled = True
+            yield
+        finally:
+            for logger, disabled in zip(loggers, before, strict=True):
+                logger.disabled = disabled
 
 
 def parse(source: Source, *, pixels: bool = False) -> Dataset:
@@ -116,7 +125,7 @@ def _deflated_pixel_element(stream: IO[bytes]) -> PixelElement | None:
 
 def transfer_syntax(dataset: Dataset) -> UID:
     """The transfer syntax a file states, or the implicit default when it states none."""
-    stated = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
+    stated = value(dataset.file_meta, "TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
     if stated:
         return UID(str(stated))
     implicit, little = dataset.original_encoding
@@ -127,7 +136,7 @@ def transfer_syntax(dataset: Dataset) -> UID:
 
 def sop_class(dataset: Dataset) -> str:
     """The SOP class UID, from the dataset or, where that is empty, from the file's meta header."""
-    return str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
+    return str(value(dataset, "SOPClassUID") or value(dataset.file_meta, "MediaStorageSOPClassUID", ""))
 
 
 def is_image(dataset: Dataset) -> bool:
@@ -146,15 +155,15 @@ def is_image(dataset: Dataset) -> bool:
 
 def whole(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     """One whole number of the header, or an InputError that names the attribute."""
-    value = dataset.get(keyword)
-    if value in (None, ""):
-        if default is None:
-            raise InputError(f"A DICOM image lacks {keyword}; it cannot be decoded.")
-        return default
     try:
-        return int(value)
-    except (TypeError, ValueError, OverflowError):
+        found = dataset.get(keyword)
+        if found is not None and found != "":
+            return int(found)
+        if default is not None:
+            return default
+    except Exception:  # a damaged value raises nearly everything inside pydicom
         raise InputError(f"A DICOM image has a {keyword} that is not one whole number.") from None
+    raise InputError(f"A DICOM image lacks {keyword}; it cannot be decoded.")
 
 
 def check_pixels(dataset: Dataset, element: PixelElement | None) -> None:
@@ -173,6 +182,9 @@ def check_pixels(dataset: Dataset, element: PixelElement | None) -> None:
         raise InputError(
             f"A DICOM image has {samples} samples of {allocated} bits; 1 or 3 samples of 8, 16 or 32 bits can be read."
         )
+    colour = str(value(dataset, "PhotometricInterpretation", "MONOCHROME2" if samples == 1 else "RGB"))
+    if (samples == 3) != (colour not in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")):
+        raise InputError(f"A DICOM image contradicts itself: its colour needs another number of samples than {samples}.")
     if element.keyword == "PixelData":
         stored = whole(dataset, "BitsStored", allocated)
         high, sign = whole(dataset, "HighBit", stored - 1), whole(dataset, "PixelRepresentation", 0)
@@ -181,7 +193,7 @@ def check_pixels(dataset: Dataset, element: PixelElement | None) -> None:
                 f"A DICOM image contradicts itself: {stored} bits stored of {allocated}, high bit {high}, sign {sign}."
             )
     frame_bytes = rows * columns * samples * allocated // 8
-    if str(dataset.get("PhotometricInterpretation", "")) == "YBR_FULL_422":
+    if str(value(dataset, "PhotometricInterpretation", "")) == "YBR_FULL_422":
         native = frames * (frame_bytes * 2 // 3)
     else:
         native = frames * frame_bytes
@@ -200,7 +212,8 @@ def check_pixels(dataset: Dataset, element: PixelElement | None) -> None:
         return
     if element.length is None or element.length > element.available or native > element.length:
         held = element.available if element.length is None else min(element.length, element.available)
-        raise InputError(f"A DICOM image claims {native} bytes of pixels but holds {held}; it is truncated or damaged.")
+        claim = max(native, element.length or 0)
+        raise InputError(f"A DICOM image claims {claim} bytes of pixels but holds {held}; it is truncated or damaged.")
 
 
 def value(item: Any, keyword: str, default: Any = None) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
 from recon3d.io.dicom.header import quiet
-from recon3d.io.dicom.writer import MAX_OBJECT_BYTES, Derivation, SeriesWriter, new_uid, recon3d_version
+from recon3d.io.dicom.writer import EMPTY, MAX_OBJECT_BYTES, Derivation, SeriesWriter, new_uid, recon3d_version
 from recon3d.volume import Volume
 
 _UNITS = {"HU": ("[hnsf'U]", "Hounsfield unit"), "1/mm": ("/mm", "per millimeter")}
@@ -57,6 +57,9 @@ def write_parametric_map(
     code, meaning = _UNITS.get(volume.units, ("1", "no units"))
     low, high = float(data.min()), float(data.max())
     headers = writer.source.headers if writer.source is not None and writer.source.references else []
+    for header in headers:
+        for keyword in EMPTY:  # asked for by the library, though a source may lack them
+            setattr(header, keyword, header.get(keyword) or "")
     frames = np.ascontiguousarray(writer.frames[0], dtype=np.float32)
     with quiet():
         mapping = highdicom.pm.RealWorldValueMapping(

@@ -98,11 +98,12 @@ def _stack(chosen: stacks.Series) -> geometry.Stack | None:
 def _plan(stack: geometry.Stack, resample_irregular: bool, tilt: Tilt) -> str:
     """What must be resampled ("", "tilt" or "irregular"), or the refusal, before a pixel is decoded."""
     leaning = stack.tilt_degrees > geometry.TILT_DEGREES
+    if leaning and stack.tilt_degrees > 45:
+        raise InputError(
+            f"The slices lean {stack.tilt_degrees:.0f} degrees against the line through them, which is no gantry tilt; "
+            "their positions are damaged or they belong to different series."
+        )
     if leaning and tilt != "refuse":
-        if stack.tilt_degrees > 45:
-            raise InputError(
-                f"The slices lean by {stack.tilt_degrees:.0f} degrees, which is no gantry tilt; the positions are damaged."
-            )
         if not stack.is_regular:
             raise InputError("The slices are tilted and unevenly spaced at once, which cannot be corrected.")
         return "tilt" if tilt == "correct" else ""

@@ -14,7 +14,7 @@ from recon3d.errors import InputError
 from recon3d.io.dicom.find import Source
 from recon3d.io.dicom.frames import Frame, frames_of
 from recon3d.io.dicom.geometry import SAME_POSITION_MM, normal_of, plane_name
-from recon3d.io.dicom.header import check_pixels, is_image, parse_with_pixel_element, sop_class
+from recon3d.io.dicom.header import check_pixels, is_image, parse_with_pixel_element, sop_class, value
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def series_in(sources: Sequence[Source]) -> list[Series]:
         if not is_image(dataset):
             others[UID(sop_class(dataset)).name or "unknown"] += 1
             continue
-        if "MOSAIC" in (dataset.get("ImageType") or ()):
+        if "MOSAIC" in value(dataset, "ImageType", ()):
             raise InputError(
                 "The images are mosaics (many slices tiled into one); export them as enhanced multi-frame or convert them."
             )
@@ -184,10 +184,9 @@ def _along_axis(frames: Sequence[Frame]) -> Series | None:
         lambda f: (f.b_value, f.direction),
         lambda f: f.temporal_index,
         lambda f: f.trigger_ms,
-        lambda f: (f.b_value, f.direction, f.acquisition),
     ]
     if places > 1:  # several acquisitions at one single position (bolus monitoring) are not a volume
-        keys += [lambda f: f.acquisition, lambda f: f.clock_s]
+        keys += [lambda f: (f.b_value, f.direction, f.acquisition), lambda f: f.acquisition, lambda f: f.clock_s]
     for key in keys:
         parts: dict[Hashable, list[tuple[Frame, int]]] = defaultdict(list)
         for frame, slot in zip(frames, slots, strict=True):

@@ -61,7 +61,7 @@ _ACQUISITION = {
     "MR": "ScanningSequence SequenceVariant ScanOptions MRAcquisitionType RepetitionTime EchoTime InversionTime EchoTrainLength "
     "MagneticFieldStrength FlipAngle".split(),
 }
-_EMPTY = "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName".split()
+EMPTY = "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName".split()
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ class SeriesWriter:
 
     def _header(self, description: str, number: int | None) -> Dataset:
         now, ds = datetime.now(), Dataset()
-        for keyword in _EMPTY:
+        for keyword in EMPTY:
             setattr(ds, keyword, "")
         if self.source is not None:
             for keyword in (*_PATIENT, *_ACQUISITION.get(self.modality, ())):
@@ -320,7 +320,7 @@ class SeriesWriter:
         if self.modality == "CT":
             _default(ds, KVP="")
         self._rescale(ds, single=True)
-        ds.WindowCenter, ds.WindowWidth = decimal(self.window[0]), decimal(self.window[1])
+        ds.update(self._window())
         if self.stored.shape[0] > 1:
             ds.TemporalPositionIdentifier, ds.NumberOfTemporalPositions = t + 1, self.stored.shape[0]
             if self.volume.times_s is not None:
@@ -337,6 +337,12 @@ class SeriesWriter:
     def _b_value(self, t: int) -> float | None:
         weights = self.volume.tags.get("b_values_s_per_mm2")
         return float(weights[t]) if weights is not None and len(weights) == self.stored.shape[0] else None
+
+    def _window(self) -> Dataset:
+        window = _item(WindowCenter=decimal(self.window[0]), WindowWidth=decimal(self.window[1]))
+        if self.window[1] < 1:  # the plain linear function needs a width of at least one
+            window.VOILUTFunction = "LINEAR_EXACT"
+        return window
 
     def _rescale(self, ds: Dataset, single: bool) -> None:
         if single and self.modality == "MR" and (self.slope, self.intercept) == (1.0, 0.0):
@@ -442,9 +448,7 @@ class SeriesWriter:
         transform = Dataset()
         self._rescale(transform, single=False)
         groups.PixelValueTransformationSequence = DicomSequence([transform])
-        groups.FrameVOILUTSequence = DicomSequence(
-            [_item(WindowCenter=decimal(self.window[0]), WindowWidth=decimal(self.window[1]))]
-        )
+        groups.FrameVOILUTSequence = DicomSequence([self._window()])
         return groups
 
     def _frame_groups(self, t: int, z: int) -> Dataset:
@@ -486,10 +490,8 @@ def quantised(data: NDArray[Any], units: str) -> tuple[NDArray[Any], float, floa
     if -32768 <= low and high <= 32767 and (units == "HU" or bool(np.array_equal(data, np.rint(data)))):
         return np.rint(data).astype("<i2"), 1.0, 0.0
     # Rounded to what a decimal string of the header can hold before it is used, so that readers see the same numbers.
-    slope = float(decimal((high - low) / 65534)) if high > low else 1.0
     intercept = float(decimal(low))
-    if slope <= 0:
-        slope = 1.0
+    slope = float(decimal(max((high - low) / 65534, 4 * abs(intercept - low)))) if high > low else 1.0
     stored = np.rint((data.astype(np.float64) - intercept) / slope)
     return np.clip(stored, 0, 65535).astype("<u2"), slope, intercept
 
