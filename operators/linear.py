@@ -66,7 +66,9 @@ class LinearOperator(ABC):
 
     def _rebuild(self, device: torch.device, dtype: torch.dtype) -> LinearOperator:
         """The same operator on another device or in another precision."""
-        raise DeviceError(f"{type(self).__name__} has no version for {device} in {dtype}; it computes on {self.device}.")
+        raise DeviceError(
+            f"{type(self).__name__} has no version for {device} in {dtype}; it computes on {self.device}."
+        )
 
     def restrict(self, axis: str, start: int, stop: int) -> Slab | None:
         """The problem of one slab of the domain, or None where slabs are not problems of their own.
@@ -87,7 +89,8 @@ class LinearOperator(ABC):
         self.domain.check(x, type(self).__name__)
         if x.device != self.device:
             raise DeviceError(
-                f"{type(self).__name__} computes on {self.device}, the input lies on {x.device}: move one of them with .to(device)."
+                f"{type(self).__name__} computes on {self.device}, the input lies on {x.device}: "
+                "move one of them with .to(device)."
             )
         tensors = x.tensors if isinstance(x, Blocks) else (x,)
         if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
@@ -393,7 +396,7 @@ class FunctionOperator(LinearOperator):
     Parameters
     ----------
     domain, range : the spaces
-    forward, adjoint : callables on tensors with leading batch axes; check the pair with `operators.testing.adjoint_error`
+    forward, adjoint : callables on tensors with leading batch axes; `operators.testing.adjoint_error` checks the pair
     """
 
     def __init__(

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from operators.linear import LinearOperator
-from recon3d.errors import InputError
-from recon3d.grid import AffineGrid
+from recon3d.errors import GeometryError, InputError
+from recon3d.grid import AffineGrid, Grid
 from recon3d.scan import Scan
 
 Acquisition = Callable[[Scan, torch.device, torch.dtype], LinearOperator]
@@ -73,8 +73,8 @@ def select_views(scan: Scan, every: int = 1, start_deg: float | None = None, arc
         raise InputError(f"scan.views selects views of CT scans, '{scan.name}' is of kind '{scan.kind}': leave scan.views out.")
     from operators.tomography import TomographyGeometry
 
-    geometry_keys = ("kind", "vectors", "n_rows", "n_columns", "detector")
-    geometry = TomographyGeometry.from_dict({k: scan.acquisition[k] for k in geometry_keys})
+    _check_geometry_entries(scan)
+    geometry = TomographyGeometry.from_dict(scan.acquisition)
     turned = np.rad2deg(np.unwrap(geometry.angles_rad))
     turned = (turned - turned[0]) * (np.sign(turned[-1] - turned[0]) or 1.0)
     first = 0.0 if start_deg is None else start_deg
@@ -103,11 +103,41 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
 
     if not isinstance(scan.grid, AffineGrid):
         raise InputError(f"CT scans are reconstructed on an AffineGrid, got {type(scan.grid).__name__}.")
-    settings = dict(scan.acquisition)
-    centre = settings.pop("grid_centre_mm", None)
+    _check_geometry_entries(scan)
+    centre = scan.acquisition.get("grid_centre_mm")
     centre_mm = tuple(float(v) for v in np.asarray(centre).ravel()) if centre is not None else (0.0, 0.0, 0.0)
     grid = ImageGrid(scan.grid.shape, scan.grid.voxel_mm, centre_mm)  # type: ignore[arg-type]
-    return Projector(TomographyGeometry.from_dict(settings), grid, dtype=dtype, device=device)
+    return Projector(TomographyGeometry.from_dict(scan.acquisition), grid, dtype=dtype, device=device)
+
+
+def on_grid(scan: Scan, grid: Grid) -> Scan:
+    """The scan, to be reconstructed on another grid: one that lies elsewhere shows another part of the object.
+
+    Raises
+    ------
+    GeometryError
+        If a CT grid is not parallel to the scan's own, along whose axes the scanner is described.
+    """
+    if scan.kind != "ct" or not isinstance(scan.grid, AffineGrid) or not isinstance(grid, AffineGrid):
+        return scan.on(grid)
+    own = scan.grid.matrix[:3, :3] / np.linalg.norm(scan.grid.matrix[:3, :3], axis=0)
+    new = grid.matrix[:3, :3] / np.linalg.norm(grid.matrix[:3, :3], axis=0)
+    if np.abs(own - new).max() > 1e-4:
+        raise GeometryError(
+            f"The output grid must be parallel to the grid of '{scan.name}': resample the reconstruction instead."
+        )
+    moved = np.linalg.solve(own, np.subtract(grid.centre_mm, scan.grid.centre_mm))[::-1]
+    centre_mm = moved + np.asarray(scan.acquisition.get("grid_centre_mm", (0.0, 0.0, 0.0)))
+    return replace(scan.on(grid), acquisition={**scan.acquisition, "grid_centre_mm": centre_mm})
+
+
+_GEOMETRY_ENTRIES = ("kind", "vectors", "n_rows", "n_columns", "detector")
+
+
+def _check_geometry_entries(scan: Scan) -> None:
+    missing = [name for name in _GEOMETRY_ENTRIES if name not in scan.acquisition]
+    if missing:
+        raise InputError(f"The CT scan '{scan.name}' lacks {', '.join(missing)}: its geometry is not complete.")
 
 
 register("ct", ct)

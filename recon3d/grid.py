@@ -28,11 +28,9 @@ class AffineGrid:
     affine: Matrix
 
     def __post_init__(self) -> None:
-        shape = tuple(int(n) for n in self.shape)
+        shape = _three_counts(self.shape)
         matrix = np.asarray(self.affine, dtype=float)
-        if len(shape) != 3 or min(shape) < 1:
-            raise GeometryError(f"A grid needs three lengths (z, y, x) of at least one voxel, got {self.shape}.")
-        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not _is_invertible(matrix):
             raise GeometryError(f"A grid needs an invertible finite 4 x 4 affine, got {matrix.tolist()}.")
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "affine", tuple(tuple(float(v) for v in row) for row in matrix))
@@ -40,12 +38,10 @@ class AffineGrid:
     @classmethod
     def centred(cls, shape: Sequence[int], voxel_mm: float | Sequence[float]) -> AffineGrid:
         """A grid along the world axes whose centre is the world origin; `voxel_mm` is one length or (z, y, x)."""
-        z, y, x = (float(voxel_mm),) * 3 if isinstance(voxel_mm, (int, float)) else (float(v) for v in voxel_mm)
-        if not (z > 0 and y > 0 and x > 0):
-            raise GeometryError(f"Voxel lengths must be positive, got {voxel_mm} mm.")
+        z, y, x = _three_lengths(voxel_mm)
         matrix = np.diag([x, y, z, 1.0])
-        matrix[:3, 3] = [-(n - 1) / 2 * v for n, v in zip(reversed(tuple(shape)), (x, y, z), strict=True)]
-        return cls(tuple(shape), tuple(map(tuple, matrix)))  # type: ignore[arg-type]
+        matrix[:3, 3] = [-(n - 1) / 2 * v for n, v in zip(reversed(_three_counts(shape)), (x, y, z), strict=True)]
+        return cls(_three_counts(shape), tuple(map(tuple, matrix)))
 
     @classmethod
     def patient(cls, shape: Sequence[int], voxel_mm: float | Sequence[float]) -> AffineGrid:
@@ -86,19 +82,15 @@ class AffineGrid:
 
     def resampled(self, shape: Sequence[int]) -> AffineGrid:
         """Another number of voxels over the same extent (outer voxel faces stay where they are)."""
-        new = tuple(int(n) for n in shape)
-        if len(new) != 3 or min(new) < 1:
-            raise GeometryError(f"A grid needs three lengths (z, y, x) of at least one voxel, got {tuple(shape)}.")
+        new = _three_counts(shape)
         ratio = [old / n for old, n in zip(reversed(self.shape), reversed(new), strict=True)]
         step = np.diag([*ratio, 1.0])
         step[:3, 3] = [(r - 1) / 2 for r in ratio]
-        return AffineGrid(new, tuple(map(tuple, self.matrix @ step)))  # type: ignore[arg-type]
+        return AffineGrid(new, tuple(map(tuple, self.matrix @ step)))
 
     def with_voxel_mm(self, voxel_mm: float | Sequence[float]) -> AffineGrid:
         """Voxels of about another edge length (z, y, x) over the same extent, rounded to a whole number of them."""
-        wanted = (float(voxel_mm),) * 3 if isinstance(voxel_mm, (int, float)) else tuple(float(v) for v in voxel_mm)
-        if len(wanted) != 3 or not all(v > 0 for v in wanted):
-            raise GeometryError(f"Voxel lengths must be one or three positive numbers in mm, got {voxel_mm}.")
+        wanted = _three_lengths(voxel_mm)
         extent = (n * v for n, v in zip(self.shape, self.voxel_mm, strict=True))
         return self.resampled([max(1, round(e / v)) for e, v in zip(extent, wanted, strict=True)])
 
@@ -161,3 +153,26 @@ class BeamGrid:
 
 
 Grid = AffineGrid | SurveyGrid | BeamGrid
+
+
+def _three_counts(shape: Sequence[int]) -> tuple[int, int, int]:
+    counts = tuple(int(n) for n in shape)
+    if len(counts) != 3 or min(counts) < 1:
+        raise GeometryError(f"A grid needs three lengths (z, y, x) of at least one voxel, got {tuple(shape)}.")
+    return counts
+
+
+def _three_lengths(voxel_mm: float | Sequence[float]) -> tuple[float, float, float]:
+    lengths = np.atleast_1d(np.asarray(voxel_mm, dtype=float))
+    if lengths.shape not in ((1,), (3,)) or not (np.isfinite(lengths).all() and (lengths > 0).all()):
+        raise GeometryError(f"Voxel lengths must be one or three positive numbers in mm, got {voxel_mm}.")
+    z, y, x = np.broadcast_to(lengths, 3)
+    return float(z), float(y), float(x)
+
+
+def _is_invertible(matrix: NDArray[np.float64]) -> bool:
+    """Whether the axes of an affine span space, however small the voxels are, and its last row is (0, 0, 0, 1)."""
+    edges = np.linalg.norm(matrix[:3, :3], axis=0)
+    if not (edges > 0).all() or not np.array_equal(matrix[3], [0, 0, 0, 1]):
+        return False
+    return bool(abs(np.linalg.det(matrix[:3, :3] / edges)) > 1e-6)

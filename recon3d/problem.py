@@ -156,6 +156,11 @@ class Problem:
         self.A.range.check(self.y, "The data")
         if not isinstance(self.A.domain, Space) or self.A.domain.shape[-3:] != tuple(self.grid.shape):
             raise ShapeError(f"The operator takes {self.A.domain}, the grid has shape {self.grid.shape}: they must agree.")
+        frames = self.A.domain.shape[0] if len(self.A.domain.shape) > 3 else None
+        if self.times_s is not None and len(self.times_s) != frames:
+            raise InputError(
+                f"'{self.name}' states {len(self.times_s)} times for {frames or 'no'} frames: give one time per frame."
+            )
 
     @property
     def domain(self) -> Space:
@@ -261,7 +266,9 @@ class Problem:
             raise ShapeError(f"Expected a volume of shape {self.grid.shape}, got {volume.data.shape}.")
         if volume.units not in (units, self.units):
             raise InputError(f"Expected a volume in {units}, got {volume.units}.")
-        data = torch.as_tensor(np.ascontiguousarray(volume.data)).to(self.A.device, self.domain.dtype)
+        if np.iscomplexobj(volume.data) and not self.domain.is_complex:
+            raise InputError(f"'{self.name}' has a real image, got a complex volume: take its magnitude or its real part.")
+        data = _tensor(volume.data, self.A.device, self.domain.dtype).to(self.domain.dtype)
         return output.invert(data) if volume.units == units else data
 
 
@@ -301,11 +308,24 @@ def _check_shapes(scan: Scan, A: LinearOperator) -> None:
     spaces = A.range.spaces if isinstance(A.range, BlockSpace) else (A.range,)
     came = tuple(block.shape for block in scan.blocks)
     wanted = tuple(space.shape for space in spaces)
+    named = {space.axes for space in spaces}
+    if len({len(axes) for axes in (*named, scan.axes)}) > 1 or len(came) != len(wanted) or (
+        came == wanted and named != {scan.axes}
+    ):
+        raise InputError(
+            f"The acquisition of '{scan.name}' describes {_blocks(len(wanted))} with axes "
+            f"{' and '.join(map(str, sorted(named)))}, the file holds {_blocks(len(came))} with axes {scan.axes}: "
+            "check the axis order."
+        )
     if came != wanted:
         raise InputError(
             f"The acquisition of '{scan.name}' describes data {_describe(wanted, scan.axes)}, the file holds "
             f"{_describe(came, scan.axes)}: check the number of views or lines, the axis order and the detector size."
         )
+
+
+def _blocks(count: int) -> str:
+    return "one array" if count == 1 else f"{count} arrays"
 
 
 def _describe(shapes: tuple[tuple[int, ...], ...], axes: tuple[str, ...]) -> str:
@@ -315,12 +335,14 @@ def _describe(shapes: tuple[tuple[int, ...], ...], axes: tuple[str, ...]) -> str
 
 
 def _tensor(array: NDArray[Any], device: torch.device, dtype: torch.dtype) -> Tensor:
-    precise = dtype == torch.float64
+    precise = dtype in (torch.float64, torch.complex128)
     if np.iscomplexobj(array):
         wanted = torch.complex128 if precise else torch.complex64
     else:
         wanted = torch.float64 if precise else torch.float32
     array = np.ascontiguousarray(array)
+    if array.dtype.itemsize > 8 and array.dtype.kind == "f":
+        array = array.astype(np.float64)
     if not array.flags.writeable or array.dtype.byteorder not in ("=", "|"):
         array = array.astype(array.dtype.newbyteorder("="))
     return torch.from_numpy(array).to(device, wanted)

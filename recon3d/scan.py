@@ -45,10 +45,14 @@ class Scan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axes", tuple(self.axes))
+        data = tuple(map(np.asarray, self.data)) if isinstance(self.data, tuple) else np.asarray(self.data)
+        object.__setattr__(self, "data", data)
         blocks = self.blocks
         if not blocks or any(block.size == 0 for block in blocks):
             raise InputError(f"Scan '{self.name}' holds no data: expected at least one measurement.")
         for block in blocks:
+            if block.dtype.kind not in "biufc":
+                raise InputError(f"Scan '{self.name}' needs numbers, got an array of {block.dtype}.")
             if block.ndim != len(self.axes):
                 raise ShapeError(f"Scan data with axes {self.axes} need {len(self.axes)} dimensions, got shape {block.shape}.")
         bad = sum(int(block.size - np.count_nonzero(np.isfinite(block))) for block in blocks)

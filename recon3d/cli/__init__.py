@@ -25,12 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not debug:
         logging.getLogger("numba").setLevel(logging.ERROR)
     try:
-        result = app(arguments, prog_name="recon3d", standalone_mode=False)
+        result = app(arguments or ["--help"], prog_name="recon3d", standalone_mode=False)
         return result if isinstance(result, int) else DONE
     except typer.Exit as end:
         return end.exit_code
     except typer.Abort:
-        return INTERRUPTED
+        message, code = _translate(KeyboardInterrupt())
     except (ReconError, KeyboardInterrupt, MemoryError, OSError) as error:
         if debug:
             traceback.print_exc()

@@ -105,15 +105,26 @@ def save(obj: Volume | Scan, path: str | os.PathLike[str], *, overwrite: bool = 
     InputError, OutputExistsError, DiskFullError
     """
     path = Path(path)
+    name, module = writer_for(path)
+    _check_options(name, module.write, options)
+    with atomic_path(path, overwrite, bytes_needed=stored_bytes(obj)) as temporary:
+        module.write(obj, temporary, **options)
+
+
+def writer_for(path: str | os.PathLike[str]) -> tuple[str, Any]:
+    """Name and module of the format that writes the suffix of `path`.
+
+    Raises
+    ------
+    InputError
+        If no format does; worth asking before a long computation.
+    """
     writers = [(name, m) for name, m in _formats() if hasattr(m, "write") and hasattr(m, "SUFFIXES")]
     for name, module in writers:
-        if path.name.lower().endswith(tuple(module.SUFFIXES)):
-            _check_options(name, module.write, options)
-            with atomic_path(path, overwrite, bytes_needed=stored_bytes(obj)) as temporary:
-                module.write(obj, temporary, **options)
-            return
+        if Path(path).name.lower().endswith(tuple(module.SUFFIXES)):
+            return name, module
     suffixes = ", ".join(suffix for _, module in writers for suffix in module.SUFFIXES)
-    raise InputError(f"{path.name} has no suffix that can be written: expected one of {suffixes}.")
+    raise InputError(f"{Path(path).name} has no suffix that can be written: expected one of {suffixes}.")
 
 
 def stored_bytes(obj: Volume | Scan) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,13 @@ from typing import Any
 import numpy as np
 
 import recon3d
-from recon3d.acquisitions import is_stack_of_slices, select_views, water_attenuation_per_mm
+from recon3d.acquisitions import is_stack_of_slices, on_grid, select_views, water_attenuation_per_mm
 from recon3d.config import ReconstructConfig, SimulateConfig, parse_bytes
-from recon3d.errors import ConfigError, InputError, ModelError, OutputExistsError
+from recon3d.errors import ConfigError, DeviceError, InputError, ModelError
 from recon3d.grid import AffineGrid
 from recon3d.io import atomic_path, load, save
+from recon3d.io.atomic import check_output
+from recon3d.io.formats import writer_for
 from recon3d.methods import make_method
 from recon3d.methods.base import Method, Reconstruction
 from recon3d.problem import Problem, problem_for
@@ -99,7 +103,13 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     device = choose_device(config.run.device)
     threads = set_threads(config.run.threads)
     scan = load_scan(path, config)
-    problem = problem_for(scan, device=device)
+    try:
+        problem = problem_for(scan, device=device)
+    except DeviceError:
+        if config.run.device != "auto" or device == "cpu":
+            raise
+        device = "cpu"  # this kind of scan has no version for the GPU
+        problem = problem_for(scan, device=device)
     method = make_method(config.method.name, config.method.settings)
     models, hashes = _models_for(method, config, scan.kind, problem, device)
     network = max((model.bytes_per_slice(problem.domain.shape[-2:]) for model in models.values()), default=0)
@@ -110,13 +120,13 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash)
 
 
-def check_outputs(output: Path, overwrite: bool) -> None:
-    """Refuse before any work if a result is there already and may not be replaced."""
-    if overwrite:
-        return
-    for path in (output, sibling(output, ".recon.json"), sibling(output, ".png")):
-        if path.exists():
-            raise OutputExistsError(f"The output {path} exists already: choose another name, or give --force to replace it.")
+def check_outputs(output: Path, overwrite: bool, suffixes: Sequence[str] = ()) -> None:
+    """Refuse before any work what could not be written after it: the output and its siblings with other suffixes."""
+    writer_for(output)
+    for path in (output, *(sibling(output, suffix) for suffix in suffixes)):
+        check_output(path, overwrite)
+    if not os.access(output.parent, os.W_OK):
+        raise InputError(f"The folder {output.parent} of the output {output.name} is protected: choose another one.")
 
 
 def reconstruct_case(
@@ -129,9 +139,7 @@ def reconstruct_case(
     ReconError
         With one sentence; then no output has been written. After `Interrupted` the same call goes on.
     """
-    check_outputs(output, overwrite)
-    if not output.parent.is_dir():
-        raise InputError(f"The folder {output.parent} of the output does not exist: create it first.")
+    check_outputs(output, overwrite, (".recon.json", ".png"))
     began = time.perf_counter()
     plan = plan_case(path, config)
     progress = None if quiet else ProgressReport(plan.method.name)
@@ -170,16 +178,20 @@ def reconstruct_case(
 
 
 def write_result(result: Reconstruction, output: Path, record: Mapping[str, Any], overwrite: bool) -> None:
-    """The volume, its uncertainty, its picture and, last, the record that says they are whole."""
+    """The volume, its uncertainty, its picture and, last, the record that says they are whole: all, or nothing."""
     from recon3d.report.pictures import three_planes
 
-    save(result.volume, output, overwrite=overwrite)
-    if result.uncertainty is not None:
-        save(result.uncertainty, _uncertainty_path(output), overwrite=overwrite)
-    if isinstance(result.volume.grid, AffineGrid):
-        with atomic_path(sibling(output, ".png"), overwrite) as temporary:
-            temporary.write_bytes(three_planes(result.volume))
-    write_record(sibling(output, ".recon.json"), record, overwrite)
+    with ExitStack() as outputs:  # files get their names when it ends, the last entered first
+
+        def temporary(path: Path) -> Path:
+            return outputs.enter_context(atomic_path(path, overwrite))
+
+        write_record(temporary(sibling(output, ".recon.json")), record, overwrite=True)
+        if isinstance(result.volume.grid, AffineGrid):
+            temporary(sibling(output, ".png")).write_bytes(three_planes(result.volume))
+        if result.uncertainty is not None:
+            save(result.uncertainty, temporary(_uncertainty_path(output)))
+        save(result.volume, temporary(output))
 
 
 def simulate_case(path: Path, output: Path, config: SimulateConfig, *, overwrite: bool = False) -> Scan:
@@ -212,7 +224,7 @@ def _on_grid(scan: Scan, config: ReconstructConfig) -> Scan:
     wanted = config.grid
     if wanted.like is not None:
         like = load(wanted.like)
-        return scan.on(like.grid)
+        return on_grid(scan, like.grid)
     if wanted.voxel_mm is None and wanted.shape is None:
         return scan
     if not isinstance(scan.grid, AffineGrid):

@@ -55,7 +55,11 @@ def _volume(path: Path, truth: Volume | None) -> Volume:
 
 def _name(path: Path, among: Sequence[Path]) -> str:
     """The shortest name that tells the file from the others."""
+    return _stem(path) if sum(_stem(p) == _stem(path) for p in among) == 1 else str(path)
+
+
+def _stem(path: Path) -> str:
     stem = path.name
     for suffix in SUFFIXES:
         stem = stem.removesuffix(suffix)
-    return stem if sum(p.name == path.name for p in among) == 1 else str(path)
+    return stem

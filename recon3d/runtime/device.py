@@ -39,7 +39,7 @@ def choose_device(name: str) -> str:
     if name == "cpu":
         return name
     kind, _, index = name.partition(":")
-    if kind != "cuda" or (index and not index.isdigit()):
+    if kind != "cuda" or name.endswith(":") or (index and not index.isdigit()):
         raise DeviceError(f"run.device is auto, cpu, cuda or cuda:N, got '{name}'.")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(index or 0) >= count:

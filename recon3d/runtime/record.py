@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import recon3d
-from recon3d.errors import ConfigError
+from recon3d.errors import ConfigError, InputError
 from recon3d.io.atomic import atomic_path
 
 SUFFIXES = (".nii.gz", ".nii", ".h5", ".hdf5", ".npy", ".npz", ".sgy", ".segy", ".dcm")
@@ -74,3 +74,21 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is not a record of recon3d: give the .recon.json beside an earlier result.") from error
     return record  # type: ignore[no-any-return]
+
+
+def recorded_input(record: Mapping[str, Any]) -> Path:
+    """The input of an earlier run, if it still is what it was.
+
+    Raises
+    ------
+    InputError
+        If it is gone or was changed since.
+    """
+    path = Path(record["input"]["path"])
+    if not path.exists():
+        raise InputError(f"The input {path} of the record is gone: give the input and the output after --from.")
+    if fingerprint(path) != record["input"].get("sha256"):
+        raise InputError(
+            f"The input {path} has changed since the record was written: give it explicitly to use it as it is now."
+        )
+    return path

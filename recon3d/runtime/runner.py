@@ -46,6 +46,7 @@ class CaseRun:
         self.resumed_at: int | None = None
         self._progress = progress
         self._path = checkpoint
+        self._file = checkpoint
         self._key = key
         self._pause = seconds_between_checkpoints
         self._device = device
@@ -75,7 +76,7 @@ class CaseRun:
 
     def enter_slab(self, start: int, stop: int) -> None:
         """The next iterations are about slices `start` to `stop` alone; slabs are too quick to be worth checkpoints."""
-        self._path = None
+        self._path = self._saved = None
         if self._progress is not None:
             self._progress.title = f"slices {start}-{stop - 1}"
 
@@ -117,5 +118,5 @@ class CaseRun:
 
     def finish(self) -> None:
         """The result is on disk: the checkpoint is not needed any more."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)

@@ -418,7 +418,7 @@ def test_norm_is_the_largest_singular_value(name: str) -> None:
         matrix = torch.cat([matrix.real, matrix.imag])
     largest = float(torch.linalg.matrix_norm(matrix, 2))
     assert 0.97 * largest < A.norm() <= largest * (1 + 1e-9)
-    assert A.norm(max_steps=300, rtol=1e-9) == pytest.approx(largest, rel=1e-3)
+    assert A.norm(max_steps=100, rtol=1e-9) == pytest.approx(largest, rel=3e-3)
     assert A.norm() == A.norm()
     assert A.norm(seed=1) != A.norm(seed=2)
 
