@@ -85,6 +85,7 @@ class DDS(Method):
         moments = {name: state[name] for name in moments}
         data_step.state = {name: state[name] for name in ("z", "u") if name in state}
         x, done = state.get("x", torch.empty(0)), first // len(grid)
+        del saved, state
 
         for index in range(first, self.samples * len(grid)):
             sample, step = index // len(grid), grid[index % len(grid)]
@@ -118,15 +119,9 @@ class DDS(Method):
 
     def _data_step(self, task: Normalised) -> SliceTV | LeastSquaresStep | CovarianceStep:
         if self.data == "admm_tv":
-            return SliceTV(
-                task.A,
-                task.y,
-                weight=self.threshold * self.rho,
-                rho=self.rho,
-                cg_steps=self.cg_steps,
-                boundary=self.boundary,
-                z_init=self.z_init,
-            )
+            tv = SliceTV(task.A, task.y, weight=self.threshold * self.rho, rho=self.rho, cg_steps=self.cg_steps)
+            tv.boundary, tv.z_init = self.boundary, self.z_init
+            return tv
         if self.data == "posterior":
             if task.noise_std is None:
                 raise ConfigError("The data step 'posterior' needs the noise of the scan: state it, or choose 'cg'.")

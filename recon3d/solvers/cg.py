@@ -98,6 +98,7 @@ def conjugate_gradient(
         previous, rr = rr, _descend(x, r, p, Kp, alpha)
         active = active & (rr > rtol**2 * scale)
         _turn(p, r, torch.where(active, rr / previous, 0.0), active)
+        del Kp  # before the next one is made
         steps += 1
         if callback is not None and callback(steps, x, _ratio(rr, scale)) is False:
             stopped_by = "callback"

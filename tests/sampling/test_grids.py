@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -22,12 +23,15 @@ def test_vp_schedule_has_the_published_values() -> None:
 
 def test_vp_times_of_every_spacing() -> None:
     assert vp_times(50) == list(range(980, -1, -20))
-    assert len(vp_times(99)) == 100 and len(vp_times(30)) == 31  # as published: not what was asked for
+    assert len(vp_times(99)) == 100
+    assert len(vp_times(30)) == 31
     for count in (1, 7, 50, 99, 1000):
         for spacing in ("linspace", "trailing"):
             times = vp_times(count, spacing)
-            assert len(set(times)) == count and times == sorted(times, reverse=True)
-            assert times[0] == 999 and times[-1] >= 0
+            assert len(set(times)) == count
+            assert times == sorted(times, reverse=True)
+            assert times[0] == 999
+            assert times[-1] >= 0
     assert vp_times(99, "linspace")[-1] == 0
     assert vp_times(50, "trailing")[-1] == 19
 
@@ -39,7 +43,8 @@ def test_public_end_passes_a_clean_image_once_more() -> None:
     assert (grid[-2].a_next, grid[-2].b_next) == (grid[-1].a_next, grid[-1].b_next) == (1.0, 0.0)
     assert grid[-1].sigma == pytest.approx(math.sqrt((1 - abar[0]) / abar[0]), rel=1e-12)
     proper = vp_grid(50, final="denoise")
-    assert proper[:48] == grid[:48] and proper[-1] == grid[-1]
+    assert proper[:48] == grid[:48]
+    assert proper[-1] == grid[-1]
     assert proper[-2].sigma_next == grid[-1].sigma
 
 
@@ -47,12 +52,15 @@ def test_public_end_passes_a_clean_image_once_more() -> None:
 def test_ve_grids_go_from_the_largest_to_the_smallest_sigma(make) -> None:
     grid = make(20, 8.0, 0.01)
     assert [step.index for step in grid] == list(range(20))
-    assert grid[0].sigma == pytest.approx(8.0, rel=1e-12) and grid[-1].sigma == pytest.approx(0.01, rel=1e-12)
-    assert all(now.sigma_next == after.sigma for now, after in zip(grid[:-1], grid[1:], strict=True))
+    assert grid[0].sigma == pytest.approx(8.0, rel=1e-12)
+    assert grid[-1].sigma == pytest.approx(0.01, rel=1e-12)
+    assert all(now.sigma_next == after.sigma for now, after in itertools.pairwise(grid))
     assert all(step.a == 1.0 and step.b == step.sigma for step in grid)
-    assert grid[-1].sigma_next == 0.0 and [step.last for step in grid] == [False] * 19 + [True]
+    assert grid[-1].sigma_next == 0.0
+    assert [step.last for step in grid] == [False] * 19 + [True]
     noisy = make(20, 8.0, 0.01, final="none")
-    assert len(noisy) == 20 and noisy[-1].sigma_next == pytest.approx(0.01, rel=1e-12)
+    assert len(noisy) == 20
+    assert noisy[-1].sigma_next == pytest.approx(0.01, rel=1e-12)
     assert make(1, 8.0, 0.01)[0].b_next == 0.0
 
 
@@ -65,7 +73,8 @@ def test_spacing_of_ve_grids() -> None:
 
 def test_a_late_vp_start_leaves_out_noisier_times() -> None:
     grid = vp_grid(20, spacing="linspace", sigma_max=1.0)
-    assert len(grid) == 20 and 0.95 < grid[0].sigma <= 1.0
+    assert len(grid) == 20
+    assert 0.95 < grid[0].sigma <= 1.0
     assert grid[-1].sigma == pytest.approx(0.01, rel=1e-3)
 
 

@@ -17,7 +17,10 @@ def fourier_mask(mask: Tensor, shape: tuple[int, int, int]) -> LinearOperator:
     """Sampled k-space of complex slices, one coil, unit sensitivity."""
     space = volume(*shape, dtype=torch.complex128)
     return FunctionOperator(
-        space, space, lambda x: mask * torch.fft.fft2(x, norm="ortho"), lambda k: torch.fft.ifft2(mask * k, norm="ortho")
+        space,
+        space,
+        lambda x: mask * torch.fft.fft2(x, norm="ortho"),
+        lambda k: torch.fft.ifft2(mask * k, norm="ortho"),
     )
 
 
@@ -68,7 +71,9 @@ def test_discrepancy_stops_each_slice_at_its_noise(random, damping: float) -> No
     xhat, y = random(3, 4, 5), random(3, 4, 5, seed=1)
     y[2] = A(xhat)[2]  # fits already
     free = LeastSquaresStep(A, y, cg_steps=3, damping=damping)(xhat)
-    target = 0.25 * float((A(free) - y).square().sum((1, 2))[:2].min() + (A(xhat) - y).square().sum((1, 2))[:2].min() * 3)
+    target = 0.25 * float(
+        (A(free) - y).square().sum((1, 2))[:2].min() + (A(xhat) - y).square().sum((1, 2))[:2].min() * 3
+    )
     stopped = LeastSquaresStep(A, y, cg_steps=3, damping=damping, noise_norm2=target / 20)(xhat)
     misfit = (A(stopped) - y).square().sum((1, 2))
     assert misfit[:2] == pytest.approx(torch.full((2,), target, dtype=torch.float64), rel=1e-9)
