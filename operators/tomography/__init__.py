@@ -1,18 +1,20 @@
-"""Tomography: geometry, image grid, Joseph projectors with exact adjoints, and filtered backprojection."""
+"""Tomography: geometry, image grid, Joseph projectors with exact adjoints, and filtered backprojection with FDK."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from operators.tomography.cone import ConeProjector
     from operators.tomography.fbp import filtered_backprojection
     from operators.tomography.geometry import TomographyGeometry
     from operators.tomography.grid import ImageGrid
     from operators.tomography.projector import Projector
 
-__all__ = ["ImageGrid", "Projector", "TomographyGeometry", "filtered_backprojection"]
+__all__ = ["ConeProjector", "ImageGrid", "Projector", "TomographyGeometry", "filtered_backprojection"]
 
 _HOMES = {
+    "ConeProjector": "cone",
     "ImageGrid": "grid",
     "Projector": "projector",
     "TomographyGeometry": "geometry",

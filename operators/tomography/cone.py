@@ -1,0 +1,102 @@
+"""The cone-beam projector as a linear operator: line integrals of a volume, with the exact adjoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from operators.errors import DeviceError, GeometryError
+from operators.linear import LinearOperator
+from operators.space import Space
+from operators.tomography import joseph3d
+from operators.tomography.geometry import TomographyGeometry
+from operators.tomography.grid import ImageGrid
+from operators.tomography.projector import stacked
+
+
+class ConeProjector(LinearOperator):
+    """Line integrals of a volume (z, y, x) in 1/mm along the rays of a cone geometry: projections (view, row, column).
+
+    Joseph's method; the adjoint is the exact transpose. Rows and slices need not coincide: slices share rays, so there
+    is no `restrict`, but `partial(a, b)` is the projector of the slices a..b alone, and A x is the sum over slabs.
+    Results are equal bit for bit for any number of threads. Views whose rows step along z are several times faster than
+    tilted ones.
+
+    Parameters
+    ----------
+    geometry : rays of kind "cone"
+    grid : voxels, anywhere in front of every source
+    dtype : torch.float32 or torch.float64
+    device : "cpu"
+
+    Raises
+    ------
+    GeometryError
+        If the geometry is of another kind, or the grid reaches a source or lies behind it.
+    DeviceError
+        For any device but the CPU.
+    """
+
+    domain: Space
+    range: Space
+
+    def __init__(
+        self,
+        geometry: TomographyGeometry,
+        grid: ImageGrid,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if torch.device(device).type != "cpu":
+            raise DeviceError(
+                f"The cone-beam projector computes on the CPU; on {device} there is none yet. Use device='cpu'."
+            )
+        _check_in_front(geometry, grid)
+        super().__init__(
+            domain=Space(("z", "y", "x"), grid.shape, dtype),
+            range=Space(("view", "row", "column"), geometry.shape, dtype),
+        )
+        self.geometry = geometry
+        self.grid = grid
+
+    @cached_property
+    def _tables(self) -> joseph3d.ConeTables:
+        return joseph3d.cone_tables(self.geometry, self.grid)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return self._apply(joseph3d.project, x, self.range)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self._apply(joseph3d.backproject, y, self.domain)
+
+    def _apply(self, kernel: Callable[[Any, joseph3d.ConeTables, Any], None], source: Tensor, space: Space) -> Tensor:
+        target = torch.empty((*source.shape[:-3], *space.shape), dtype=space.dtype)
+        if source.numel():
+            kernel(stacked(source), self._tables, stacked(target))
+        return target
+
+    def partial(self, start: int, stop: int) -> LinearOperator:
+        return ConeProjector(self.geometry, self.grid.slab(start, stop), self.domain.dtype)
+
+    def _rebuild(self, device: torch.device, dtype: torch.dtype) -> ConeProjector:
+        return ConeProjector(self.geometry, self.grid, dtype, device)
+
+
+def _check_in_front(geometry: TomographyGeometry, grid: ImageGrid) -> None:
+    if geometry.kind != "cone":
+        raise GeometryError(f"A ConeProjector needs a geometry of kind 'cone', got '{geometry.kind}': use Projector.")
+    half = 0.5 * np.array(grid.shape) * np.array(grid.voxel_mm)
+    centre, source, normal = np.array(grid.centre_mm)[::-1], geometry.ray_source, geometry.normal
+    ahead = ((centre - source) * normal).sum(axis=1) - np.abs(normal) @ half[::-1]
+    if (ahead <= 0).any():
+        view = int(np.argmin(ahead))
+        x, y, z = source[view]
+        raise GeometryError(
+            f"The source of view {view}, at x, y, z = {x:g}, {y:g}, {z:g} mm, lies in the grid or beside it; "
+            "every voxel must lie in front of it. Check the distances or take a smaller grid."
+        )
