@@ -32,10 +32,9 @@ from recon3d.io.dicom.header import (
     parse_with_pixel_element,
     quiet,
     sop_class,
-    transfer_syntax,
     value,
 )
-from recon3d.io.dicom.pixels import check_streams
+from recon3d.io.dicom.pixels import stored_planes
 from recon3d.io.dicom.series import series_in
 from recon3d.io.dicom.writer import atomic_folder, clock_text, decimal, save_dataset
 
@@ -50,7 +49,7 @@ _NUMBERS = set(
     EffectiveEchoTime FlipAngle MagneticFieldStrength EchoTrainLength NumberOfAverages ImagingFrequency PercentSampling
     PercentPhaseFieldOfView PixelBandwidth TriggerTime TemporalPositionIdentifier NumberOfTemporalPositions TemporalResolution
     TemporalPositionIndex TemporalPositionTimeOffset NominalCardiacTriggerDelayTime FrameTime FrameTimeVector CineRate
-    StartTrim StopTrim InStackPositionNumber DimensionIndexValues FrameAcquisitionNumber DiffusionBValue
+    StartTrim StopTrim InStackPositionNumber DimensionIndexValues DiffusionBValue
     DiffusionGradientOrientation NominalScannedPixelSpacing PhysicalDeltaX PhysicalDeltaY PhysicalUnitsXDirection
     PhysicalUnitsYDirection RegionSpatialFormat RegionDataType RegionFlags RegionLocationMinX0 RegionLocationMinY0
     RegionLocationMaxX1 RegionLocationMaxY1 ReferencePixelX0 ReferencePixelY0 RealWorldValueSlope RealWorldValueIntercept
@@ -125,6 +124,7 @@ class Report:
     note: str = FACES_NOTE
 
 
+@quiet()
 def deidentify(
     source: str | os.PathLike[str],
     folder: str | os.PathLike[str],
@@ -340,36 +340,15 @@ def _walk(dataset: Dataset) -> Iterator[None]:
 
 
 def _copy_pixels(dataset: Dataset, clean: Dataset) -> None:
-    for keyword in ("FloatPixelData", "DoubleFloatPixelData"):
-        if keyword in dataset:
-            kind = "f4" if keyword[0] == "F" else "f8"
-            order = "<" if transfer_syntax(dataset).is_little_endian else ">"
-            count = int(value(dataset, "NumberOfFrames", 1)) * int(dataset.Rows) * int(dataset.Columns)
-            setattr(
-                clean, keyword, np.frombuffer(dataset[keyword].value, order + kind, count).astype("<" + kind).tobytes()
-            )
-            return
     if value(dataset, "PhotometricInterpretation") == "PALETTE COLOR":
         raise InputError("Palette colour images cannot be de-identified; convert them to grey or RGB first.")
-    if not getattr(dataset.file_meta, "TransferSyntaxUID", None):
-        dataset.file_meta.TransferSyntaxUID = transfer_syntax(dataset)
-    try:
-        with quiet():
-            if transfer_syntax(dataset).is_encapsulated:
-                check_streams(dataset)
-            pixels = pydicom.pixels.pixel_array(dataset)
-    except InputError:
-        raise
-    except Exception as error:  # decoders raise nearly everything on damaged streams
-        raise InputError(
-            f"The pixels of an image cannot be decoded ({type(error).__name__}); the file is damaged."
-        ) from None
-    spare = pixels.dtype.itemsize * 8 - int(dataset.BitsStored)
-    if spare > 0:
-        pixels = np.right_shift(np.left_shift(pixels, spare), spare)
-    if int(value(dataset, "SamplesPerPixel", 1)) == 3:
+    pixels = np.stack(list(stored_planes(dataset, range(int(value(dataset, "NumberOfFrames", 1))))))
+    if pixels.ndim == 4:
         clean.PhotometricInterpretation, clean.PlanarConfiguration = "RGB", 0
     raw = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    if pixels.dtype.kind == "f":
+        setattr(clean, "FloatPixelData" if pixels.dtype.itemsize == 4 else "DoubleFloatPixelData", raw)
+        return
     clean.PixelData = raw + b"\0" * (len(raw) % 2)
     clean["PixelData"].VR = "OW" if pixels.dtype.itemsize > 1 else "OB"
     clean.BitsAllocated = pixels.dtype.itemsize * 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -92,6 +93,8 @@ def _frame(dataset: Dataset, source: Source, index: int, groups: Sequence[Datase
         "CTImageFrameTypeSequence", "FrameType", False
     )
     modality = str(value(dataset, "Modality", ""))
+    if not re.fullmatch("[A-Z0-9]{2,16}", modality):  # it is shown, so it must be a term and no free text
+        modality = ""
     return Frame(
         source=source,
         index=index,

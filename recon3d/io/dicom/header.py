@@ -134,9 +134,18 @@ def transfer_syntax(dataset: Dataset) -> UID:
     return pydicom.uid.ImplicitVRLittleEndian if implicit or implicit is None else pydicom.uid.ExplicitVRLittleEndian
 
 
+def syntax_name(dataset: Dataset) -> str:
+    """The name of a known transfer syntax; an unknown one is not quoted."""
+    syntax = transfer_syntax(dataset)
+    return syntax.name if syntax.name != syntax else "an unknown transfer syntax"
+
+
 def sop_class(dataset: Dataset) -> str:
     """The SOP class UID, from the dataset or, where that is empty, from the file's meta header."""
-    return str(value(dataset, "SOPClassUID") or value(dataset.file_meta, "MediaStorageSOPClassUID", ""))
+    stated = str(value(dataset, "SOPClassUID") or value(dataset.file_meta, "MediaStorageSOPClassUID", ""))
+    if stated and not UID(stated).is_valid:
+        raise InputError("A DICOM file is damaged: it does not say what kind of object it is.")
+    return stated
 
 
 def is_image(dataset: Dataset) -> bool:
@@ -150,6 +159,8 @@ def is_image(dataset: Dataset) -> bool:
             return True
         if name != uid:
             return False
+    if not uid and "Rows" not in dataset:
+        raise InputError("A DICOM file is damaged: it does not say what kind of object it is.")
     return "Rows" in dataset and "Columns" in dataset
 
 

@@ -16,6 +16,7 @@ from recon3d.volume import Volume
 _UNITS = {"HU": ("[hnsf'U]", "Hounsfield unit"), "1/mm": ("/mm", "per millimeter")}
 
 
+@quiet()
 def write_parametric_map(
     volume: Volume,
     path: str | os.PathLike[str],
@@ -61,48 +62,47 @@ def write_parametric_map(
         for keyword in EMPTY:  # asked for by the library, though a source may lack them
             setattr(header, keyword, header.get(keyword) or "")
     frames = np.ascontiguousarray(writer.frames[0], dtype=np.float32)
-    with quiet():
-        mapping = highdicom.pm.RealWorldValueMapping(
-            lut_label=label[:16],
-            lut_explanation=explanation[:64],
-            unit=highdicom.sr.CodedConcept(code, "UCUM", meaning),
-            value_range=(low, high),
-            slope=1.0,
-            intercept=0.0,
-        )
-        dataset = highdicom.pm.ParametricMap(
-            source_images=headers or [writer.single(z) for z in range(frames.shape[0])],
-            pixel_array=frames,
-            series_instance_uid=new_uid(),
-            series_number=int(writer.shared.SeriesNumber) + 1,
-            sop_instance_uid=new_uid(),
-            instance_number=1,
-            manufacturer="recon3d",
-            manufacturer_model_name="recon3d",
-            software_versions=writer.derivation.version or recon3d_version() or "unknown",
-            device_serial_number="none",
-            contains_recognizable_visual_features=True,
-            real_world_value_mappings=[mapping],
-            voi_lut_transformations=[
-                highdicom.VOILUTTransformation(window_center=(low + high) / 2, window_width=max(high - low, 1.0))
-            ],
-            content_label=label[:16],
-            content_description=explanation[:64],
-            pixel_measures=highdicom.PixelMeasuresSequence(
-                writer.spacing, slice_thickness=writer.step_mm, spacing_between_slices=writer.step_mm
-            ),
-            plane_orientation=highdicom.PlaneOrientationSequence("PATIENT", writer.orientation),
-            plane_positions=[
-                highdicom.PlanePositionSequence("PATIENT", [float(v) for v in writer.position(z)])
-                for z in range(frames.shape[0])
-            ],
-        )
-        if not headers:  # there is no source: the slices that lent their patient and place must not be referred to
-            dataset.pop("ReferencedSeriesSequence", None)
-            for group in (*dataset.SharedFunctionalGroupsSequence, *dataset.PerFrameFunctionalGroupsSequence):
-                group.pop("DerivationImageSequence", None)
-        dataset.Laterality = ""
-        dataset.SeriesDescription = f"{writer.derivation.label} {label.lower()}"[:64]
-        with atomic_path(path, overwrite, bytes_needed=data.nbytes) as temporary:
-            dataset.save_as(temporary, enforce_file_format=True)
+    mapping = highdicom.pm.RealWorldValueMapping(
+        lut_label=label[:16],
+        lut_explanation=explanation[:64],
+        unit=highdicom.sr.CodedConcept(code, "UCUM", meaning),
+        value_range=(low, high),
+        slope=1.0,
+        intercept=0.0,
+    )
+    dataset = highdicom.pm.ParametricMap(
+        source_images=headers or [writer.single(z) for z in range(frames.shape[0])],
+        pixel_array=frames,
+        series_instance_uid=new_uid(),
+        series_number=int(writer.shared.SeriesNumber) + 1,
+        sop_instance_uid=new_uid(),
+        instance_number=1,
+        manufacturer="recon3d",
+        manufacturer_model_name="recon3d",
+        software_versions=writer.derivation.version or recon3d_version() or "unknown",
+        device_serial_number="none",
+        contains_recognizable_visual_features=True,
+        real_world_value_mappings=[mapping],
+        voi_lut_transformations=[
+            highdicom.VOILUTTransformation(window_center=(low + high) / 2, window_width=max(high - low, 1.0))
+        ],
+        content_label=label[:16],
+        content_description=explanation[:64],
+        pixel_measures=highdicom.PixelMeasuresSequence(
+            writer.spacing, slice_thickness=writer.step_mm, spacing_between_slices=writer.step_mm
+        ),
+        plane_orientation=highdicom.PlaneOrientationSequence("PATIENT", writer.orientation),
+        plane_positions=[
+            highdicom.PlanePositionSequence("PATIENT", [float(v) for v in writer.position(z)])
+            for z in range(frames.shape[0])
+        ],
+    )
+    if not headers:  # there is no source: the slices that lent their patient and place must not be referred to
+        dataset.pop("ReferencedSeriesSequence", None)
+        for group in (*dataset.SharedFunctionalGroupsSequence, *dataset.PerFrameFunctionalGroupsSequence):
+            group.pop("DerivationImageSequence", None)
+    dataset.Laterality = ""
+    dataset.SeriesDescription = f"{writer.derivation.label} {label.lower()}"[:64]
+    with atomic_path(path, overwrite, bytes_needed=data.nbytes) as temporary:
+        dataset.save_as(temporary, enforce_file_format=True)
     return path

@@ -14,16 +14,19 @@ from recon3d.errors import ConfigError, InputError, MemoryLimitError
 from recon3d.grid import AffineGrid
 from recon3d.io.dicom import find, geometry, pixels
 from recon3d.io.dicom import series as stacks
+from recon3d.io.dicom.header import quiet
 from recon3d.volume import Volume
 
 Tilt = Literal["refuse", "keep", "correct"]
 
 
+@quiet()
 def list_series(path: str | os.PathLike[str]) -> list[stacks.Series]:
     """The volumes that a file, folder, zip or DICOMDIR holds, each with the label that `read(series=...)` takes."""
     return stacks.series_in(find.sources(path))
 
 
+@quiet()
 def read(
     path: str | os.PathLike[str],
     *,
@@ -60,7 +63,7 @@ def read(
     stack = _stack(chosen)
     resampled = _plan(stack, resample_irregular, tilt) if stack is not None else ""
     data = _decoded(chosen)
-    tags: dict[str, Any] = {"modality": chosen.modality, "format": "DICOM"}
+    tags: dict[str, Any] = {"format": "DICOM"} | ({"modality": chosen.modality} if chosen.modality else {})
     if stack is None:
         grid = _unplaced_grid(chosen)
         tags["placed"] = False

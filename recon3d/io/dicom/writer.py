@@ -98,6 +98,7 @@ class _Source:
         return self.headers[0]
 
 
+@quiet()
 def write_series(
     volume: Volume,
     folder: str | os.PathLike[str],
@@ -136,6 +137,7 @@ def write_series(
     return [folder / name for name in names]
 
 
+@quiet()
 def write_enhanced(
     volume: Volume,
     path: str | os.PathLike[str],
@@ -156,6 +158,7 @@ def write_enhanced(
     return path
 
 
+@quiet()
 def write(
     obj: Volume | Scan,
     path: Path,
@@ -599,8 +602,7 @@ def save_dataset(ds: Dataset, path: Path) -> None:
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
     meta.TransferSyntaxUID, meta.ImplementationClassUID = ExplicitVRLittleEndian, UID(IMPLEMENTATION)
     ds.file_meta = meta
-    with quiet():
-        ds.save_as(path, enforce_file_format=True)
+    ds.save_as(path, enforce_file_format=True)
 
 
 @contextmanager
