@@ -71,20 +71,29 @@ def _uniform(key: np.uint64, count: int) -> float:
     return (np.float64(h >> np.uint64(11)) + 0.5) * (1.0 / 9007199254740992.0)
 
 
-@njit(inline="always")
-def _normal(u: float) -> float:
-    """The standard normal quantile of 0 < u < 1 to 16 digits: algorithm AS 241 (Wichura 1988)."""
+_CENTRE = 0.425
+"""Within this distance of 1/2 the quantile needs neither logarithm nor root."""
+
+
+@njit(inline="always", error_model="numpy")
+def _central_normal(u: float) -> float:
+    """The standard normal quantile of u near 1/2 to 16 digits: algorithm AS 241 (Wichura 1988)."""
     q = u - 0.5
-    if abs(q) <= 0.425:
-        r = 0.180625 - q * q
-        top = 3.3430575583588128105e4 + r * 2.5090809287301226727e3
-        top = 4.5921953931549871457e4 + r * (6.7265770927008700853e4 + r * top)
-        top = 1.9715909503065514427e3 + r * (1.3731693765509461125e4 + r * top)
-        top = 3.3871328727963666080 + r * (1.3314166789178437745e2 + r * top)
-        low = 2.8729085735721942674e4 + r * 5.2264952788528545610e3
-        low = 2.1213794301586595867e4 + r * (3.9307895800092710610e4 + r * low)
-        low = 6.8718700749205790830e2 + r * (5.3941960214247511077e3 + r * low)
-        return q * top / (1.0 + r * (4.2313330701600911252e1 + r * low))
+    r = 0.180625 - q * q
+    top = 3.3430575583588128105e4 + r * 2.5090809287301226727e3
+    top = 4.5921953931549871457e4 + r * (6.7265770927008700853e4 + r * top)
+    top = 1.9715909503065514427e3 + r * (1.3731693765509461125e4 + r * top)
+    top = 3.3871328727963666080 + r * (1.3314166789178437745e2 + r * top)
+    low = 2.8729085735721942674e4 + r * 5.2264952788528545610e3
+    low = 2.1213794301586595867e4 + r * (3.9307895800092710610e4 + r * low)
+    low = 6.8718700749205790830e2 + r * (5.3941960214247511077e3 + r * low)
+    return q * top / (1.0 + r * (4.2313330701600911252e1 + r * low))
+
+
+@njit
+def _tail_normal(u: float) -> float:
+    """The same for 0 < u < 1 away from 1/2."""
+    q = u - 0.5
     r = math.sqrt(-math.log(u if q < 0 else 1.0 - u))
     if r <= 5.0:
         r -= 1.6
@@ -109,9 +118,14 @@ def _normal(u: float) -> float:
     return top / low if q > 0 else -top / low
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, error_model="numpy")  # a test for division by zero would not vectorise
 def _fill(keys: np.ndarray, out: np.ndarray) -> None:
-    """Each row its own stream, computed in float64."""
+    """Each row its own stream, computed in float64: first as if all were central, which vectorises, then the tails."""
     for row in prange(out.shape[0]):
-        for k in range(out.shape[1]):
-            out[row, k] = _normal(_uniform(keys[row], k))
+        line, key = out[row], keys[row]
+        for k in range(len(line)):
+            line[k] = _central_normal(_uniform(key, k))
+        for k in range(len(line)):
+            u = _uniform(key, k)
+            if abs(u - 0.5) > _CENTRE:
+                line[k] = _tail_normal(u)

@@ -220,11 +220,10 @@ def _descend_rows(x: np.ndarray, r: np.ndarray, p: np.ndarray, Kp: np.ndarray, a
     chunks = (values + _CHUNK - 1) // _CHUNK
     for task in prange(problems * chunks):
         k, start = task // chunks, (task % chunks) * _CHUNK
-        step = x.dtype.type(alpha[k])
+        step, stop = x.dtype.type(alpha[k]), min(start + _CHUNK, values)
         if step != 0:
-            for i in range(start, min(start + _CHUNK, values)):
-                x[k, i] += step * p[k, i]
-                r[k, i] -= step * Kp[k, i]
+            _add_scaled(x[k, start:stop], step, p[k, start:stop])
+            _add_scaled(r[k, start:stop], -step, Kp[k, start:stop])
 
 
 @njit(parallel=True, cache=True)
@@ -233,7 +232,18 @@ def _turn_rows(p: np.ndarray, r: np.ndarray, beta: np.ndarray, active: np.ndarra
     chunks = (values + _CHUNK - 1) // _CHUNK
     for task in prange(problems * chunks):
         k, start = task // chunks, (task % chunks) * _CHUNK
-        weight = p.dtype.type(beta[k])
+        stop = min(start + _CHUNK, values)
         if active[k]:
-            for i in range(start, min(start + _CHUNK, values)):
-                p[k, i] = r[k, i] + weight * p[k, i]
+            _scale_add(p[k, start:stop], p.dtype.type(beta[k]), r[k, start:stop])
+
+
+@njit  # short loops over two arrays of their own: the compiler vectorises them
+def _add_scaled(a: np.ndarray, factor: float, b: np.ndarray) -> None:
+    for i in range(len(a)):
+        a[i] += factor * b[i]
+
+
+@njit
+def _scale_add(a: np.ndarray, factor: float, b: np.ndarray) -> None:
+    for i in range(len(a)):
+        a[i] = b[i] + factor * a[i]
