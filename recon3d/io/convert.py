@@ -28,10 +28,10 @@ def convert(
 
     Parameters
     ----------
-    target : .nii, .nii.gz, .h5, .hdf5; .dcm for one enhanced DICOM file; without a suffix a folder of single DICOM slices
+    target : .nii, .nii.gz, .h5, .hdf5; .dcm for one enhanced DICOM file; without a suffix a folder of DICOM slices
     reference : DICOM series whose patient, study and frame of reference a DICOM target takes; a DICOM source is its own
     modality : "CT", "MR" ... of a DICOM target, where neither the source nor a reference says it
-    deidentify : copy a DICOM source into a DICOM folder without the patient; NIfTI and HDF5 targets never hold the patient
+    deidentify : copy a DICOM source into a DICOM folder without the patient; NIfTI and HDF5 targets never hold one
     accept_pixels : with `deidentify`: also images that may carry text in their pixels
     options : of the reader, e.g. `series`, `tilt`, `resample_irregular` (DICOM), `units` (NIfTI)
 

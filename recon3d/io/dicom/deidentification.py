@@ -1,8 +1,8 @@
 """Copy DICOM images without the patient: only what an allow-list names is kept, and every kept value is rebuilt.
 
-The list follows the Basic Application Level Confidentiality Profile of DICOM PS3.15 Annex E, without its options, and is
-stricter: whatever is not on the list is dropped, free text of any kind included, and codes are kept only where their
-value is one of the standard's terms.
+The list follows the Basic Application Level Confidentiality Profile of DICOM PS3.15 Annex E, without its options,
+and is stricter: whatever is not on the list is dropped, free text of any kind included, and codes are kept only where
+their value is one of the standard's terms.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from recon3d.io.dicom.header import (
     quiet,
     sop_class,
     value,
+    words,
 )
 from recon3d.io.dicom.pixels import stored_planes
 from recon3d.io.dicom.series import series_in
@@ -41,40 +42,56 @@ from recon3d.io.dicom.writer import atomic_folder, clock_text, decimal, save_dat
 FACES_NOTE = "Faces are not removed: a head volume can show a recognisable face even without its header."
 
 _NUMBERS = set(
-    """SeriesNumber InstanceNumber AcquisitionNumber NumberOfFrames SamplesPerPixel Rows Columns BitsAllocated BitsStored HighBit
-    PixelRepresentation PlanarConfiguration PixelSpacing SliceThickness SpacingBetweenSlices ImagePositionPatient
-    ImageOrientationPatient SliceLocation GantryDetectorTilt RescaleSlope RescaleIntercept WindowCenter WindowWidth
-    PixelPaddingValue PixelPaddingRangeLimit KVP XRayTubeCurrent ExposureTime Exposure ReconstructionDiameter
-    DataCollectionDiameter DistanceSourceToDetector DistanceSourceToPatient RepetitionTime EchoTime EchoNumbers InversionTime
-    EffectiveEchoTime FlipAngle MagneticFieldStrength EchoTrainLength NumberOfAverages ImagingFrequency PercentSampling
-    PercentPhaseFieldOfView PixelBandwidth TriggerTime TemporalPositionIdentifier NumberOfTemporalPositions TemporalResolution
-    TemporalPositionIndex TemporalPositionTimeOffset NominalCardiacTriggerDelayTime FrameTime FrameTimeVector CineRate
-    StartTrim StopTrim InStackPositionNumber DimensionIndexValues DiffusionBValue
-    DiffusionGradientOrientation NominalScannedPixelSpacing PhysicalDeltaX PhysicalDeltaY PhysicalUnitsXDirection
-    PhysicalUnitsYDirection RegionSpatialFormat RegionDataType RegionFlags RegionLocationMinX0 RegionLocationMinY0
-    RegionLocationMaxX1 RegionLocationMaxY1 ReferencePixelX0 ReferencePixelY0 RealWorldValueSlope RealWorldValueIntercept
-    DoubleFloatRealWorldValueFirstValueMapped DoubleFloatRealWorldValueLastValueMapped RealWorldValueFirstValueMapped
-    RealWorldValueLastValueMapped SpiralPitchFactor SingleCollimationWidth TotalCollimationWidth""".split()
+    words(
+        """
+        SeriesNumber InstanceNumber AcquisitionNumber NumberOfFrames SamplesPerPixel Rows Columns BitsAllocated
+        BitsStored HighBit PixelRepresentation PlanarConfiguration PixelSpacing SliceThickness SpacingBetweenSlices
+        ImagePositionPatient ImageOrientationPatient SliceLocation GantryDetectorTilt RescaleSlope RescaleIntercept
+        WindowCenter WindowWidth PixelPaddingValue PixelPaddingRangeLimit KVP XRayTubeCurrent ExposureTime Exposure
+        ReconstructionDiameter DataCollectionDiameter DistanceSourceToDetector DistanceSourceToPatient
+        RepetitionTime EchoTime EchoNumbers InversionTime EffectiveEchoTime FlipAngle MagneticFieldStrength
+        EchoTrainLength NumberOfAverages ImagingFrequency PercentSampling PercentPhaseFieldOfView PixelBandwidth
+        TriggerTime TemporalPositionIdentifier NumberOfTemporalPositions TemporalResolution TemporalPositionIndex
+        TemporalPositionTimeOffset NominalCardiacTriggerDelayTime FrameTime FrameTimeVector CineRate StartTrim
+        StopTrim InStackPositionNumber DimensionIndexValues DiffusionBValue DiffusionGradientOrientation
+        NominalScannedPixelSpacing PhysicalDeltaX PhysicalDeltaY PhysicalUnitsXDirection PhysicalUnitsYDirection
+        RegionSpatialFormat RegionDataType RegionFlags RegionLocationMinX0 RegionLocationMinY0 RegionLocationMaxX1
+        RegionLocationMaxY1 ReferencePixelX0 ReferencePixelY0 RealWorldValueSlope RealWorldValueIntercept
+        DoubleFloatRealWorldValueFirstValueMapped DoubleFloatRealWorldValueLastValueMapped
+        RealWorldValueFirstValueMapped RealWorldValueLastValueMapped SpiralPitchFactor SingleCollimationWidth
+        TotalCollimationWidth
+        """
+    )
 )
 _ENUMERATED = {"RegionSpatialFormat", "RegionDataType", "PhysicalUnitsXDirection", "PhysicalUnitsYDirection"}
 _UIDS = set(
-    """SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID DimensionOrganizationUID
-    ReferencedSOPInstanceUID ConcatenationUID SynchronizationFrameOfReferenceUID IrradiationEventUID""".split()
+    words(
+        """
+        SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID DimensionOrganizationUID
+        ReferencedSOPInstanceUID ConcatenationUID SynchronizationFrameOfReferenceUID IrradiationEventUID
+        """
+    )
 )
 _CLASS_UIDS = {"SOPClassUID", "ReferencedSOPClassUID"}
 _POINTERS = {"DimensionIndexPointer", "FunctionalGroupPointer", "FrameIncrementPointer"}
 _SEQUENCES = set(
-    """SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence PixelMeasuresSequence PlanePositionSequence
-    PlaneOrientationSequence PixelValueTransformationSequence FrameContentSequence FrameVOILUTSequence
-    CTImageFrameTypeSequence MRImageFrameTypeSequence MREchoSequence MRDiffusionSequence
-    DiffusionGradientDirectionSequence TemporalPositionSequence CardiacSynchronizationSequence DimensionOrganizationSequence
-    DimensionIndexSequence SequenceOfUltrasoundRegions RealWorldValueMappingSequence IrradiationEventIdentificationSequence
-    MeasurementUnitsCodeSequence""".split()
+    words(
+        """
+        SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence PixelMeasuresSequence PlanePositionSequence
+        PlaneOrientationSequence PixelValueTransformationSequence FrameContentSequence FrameVOILUTSequence
+        CTImageFrameTypeSequence MRImageFrameTypeSequence MREchoSequence MRDiffusionSequence
+        DiffusionGradientDirectionSequence TemporalPositionSequence CardiacSynchronizationSequence
+        DimensionOrganizationSequence DimensionIndexSequence SequenceOfUltrasoundRegions
+        RealWorldValueMappingSequence IrradiationEventIdentificationSequence MeasurementUnitsCodeSequence
+        """
+    )
 )
 _TERMS = {
     "Modality": "CT MR US PT NM OT DX CR SC XA RF MG IVUS OPT",
-    "ImageType": "ORIGINAL DERIVED PRIMARY SECONDARY AXIAL LOCALIZER MPR VOLUME NONE OTHER M P R I NORM DIS2D DIS3D ND FFE SE IR "
-    "MOSAIC ADC TRACEW FA PERFUSION RCBF RCBV MTT TTP REFORMATTED PROJECTION MIXED RESAMPLED DIFFUSION MAGNITUDE PHASE",
+    "ImageType": "ORIGINAL DERIVED PRIMARY SECONDARY AXIAL LOCALIZER MPR VOLUME NONE OTHER M P R I NORM DIS2D "
+    "DIS3D ND FFE SE "
+    "IR MOSAIC ADC TRACEW FA PERFUSION RCBF RCBV MTT TTP REFORMATTED PROJECTION MIXED RESAMPLED DIFFUSION "
+    "MAGNITUDE PHASE",
     "PhotometricInterpretation": "MONOCHROME1 MONOCHROME2 RGB YBR_FULL YBR_FULL_422 YBR_RCT YBR_ICT",
     "PatientPosition": "HFP HFS HFDR HFDL FFDR FFDL FFP FFS LFP LFS RFP RFS AFDR AFDL PFDR PFDL",
     "RescaleType": "HU US 1/mm",
@@ -89,7 +106,8 @@ _TERMS = {
     "VolumetricProperties": "VOLUME SAMPLED DISTORTED MIXED",
     "VolumeBasedCalculationTechnique": "NONE MAX_IP MIN_IP VOLUME_RENDER SURFACE_RENDER MPR CURVED_MPR MIXED",
     "ComplexImageComponent": "MAGNITUDE PHASE REAL IMAGINARY MIXED",
-    "AcquisitionContrast": "DIFFUSION FLOW_ENCODED FLUID_ATTENUATED PERFUSION PROTON_DENSITY STIR TAGGING T1 T2 T2_STAR TOF UNKNOWN MIXED",
+    "AcquisitionContrast": "DIFFUSION FLOW_ENCODED FLUID_ATTENUATED PERFUSION PROTON_DENSITY STIR TAGGING "
+    "T1 T2 T2_STAR TOF UNKNOWN MIXED",
     "ContentQualification": "PRODUCT RESEARCH SERVICE",
     "DiffusionDirectionality": "DIRECTIONAL BMATRIX ISOTROPIC NONE",
     "DimensionOrganizationType": "3D 3D_TEMPORAL",
@@ -102,10 +120,10 @@ _TERMS["FrameType"] = _TERMS["ImageType"]
 _MEANINGS = {"[hnsf'U]": "Hounsfield unit", "/mm": "per millimeter", "1": "no units"}
 _BASIC_PROFILE = ("113100", "Basic Application Confidentiality Profile")
 _MODIFIED_DATES = ("113107", "Retain Longitudinal Temporal Information Modified Dates Option")
-_EMPTY = (
-    "PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName Manufacturer "
-    "PositionReferenceIndicator Laterality ContentDate ContentTime"
-).split()
+_EMPTY = words(
+    "PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName "
+    "Manufacturer PositionReferenceIndicator Laterality ContentDate ContentTime "
+)
 _EMPTY_BY_MODALITY = {
     "CT": ("SeriesNumber", "AcquisitionNumber", "PatientPosition", "SliceThickness", "KVP"),
     "MR": ("SeriesNumber", "PatientPosition", "SliceThickness", "ScanOptions", "EchoTrainLength", "MRAcquisitionType"),
@@ -136,8 +154,8 @@ def deidentify(
 ) -> Report:
     """Copy every image of a file, folder, zip or DICOMDIR into a new folder, without the patient.
 
-    Pixels are decoded and stored uncompressed, so that comments inside compressed streams, overlays and unused bits go too.
-    Objects that are no images are left out. Times of day are dropped except for steps within a time series.
+    Pixels are decoded and stored uncompressed, so that comments inside compressed streams, overlays and unused bits
+    go too. Objects that are no images are left out. Times of day are dropped except for steps within a time series.
 
     Parameters
     ----------
@@ -287,8 +305,7 @@ def _rebuilt(keyword: str, found: Any, mapped: Callable[[str], str]) -> Any:
     if found is None or found == "":
         return None
     if keyword in _SEQUENCES:
-        items = [item for item in (_allowed(i, mapped) for i in found)]
-        return DicomSequence(items)
+        return DicomSequence([_allowed(item, mapped) for item in found])
     values = list(found) if isinstance(found, (list, tuple, pydicom.multival.MultiValue)) else [found]
     if keyword in _NUMBERS:
         kept = [_number(keyword, v) for v in values]

@@ -50,8 +50,8 @@ def matches(path: str | os.PathLike[str]) -> bool:
 def sources(path: str | os.PathLike[str]) -> list[Source]:
     """Every DICOM file behind a path, in the order of their names.
 
-    Nothing of an archive is written to disk. An archive that claims more than its bytes can hold, whose members overlap,
-    or that names files outside itself is refused before anything is unpacked.
+    Nothing of an archive is written to disk. An archive that claims more than its bytes can hold, whose members
+    overlap, or that names files outside itself is refused before anything is unpacked.
     """
     path = Path(path)
     if path.is_dir():
@@ -118,7 +118,7 @@ def _check_archive(path: Path, members: list[zipfile.ZipInfo]) -> None:
         raise InputError(f"The zip archive {path.name} lists {len(members)} files, more than the {MAX_FILES} allowed.")
     for member in members:
         parts = PurePosixPath(member.filename.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or parts.parts[:1] and parts.parts[0].endswith(":"):
+        if parts.is_absolute() or ".." in parts.parts or (parts.parts[:1] and parts.parts[0].endswith(":")):
             raise InputError(
                 f"The zip archive {path.name} names a file outside itself; unpack it by hand if you trust it."
             )
@@ -162,7 +162,7 @@ def _is_dicom(source: Source) -> bool:
         return True
     # Files without the mark start with an element of group 2 or 8, in either byte order, and a known or no VR.
     little, big = int.from_bytes(head[:2], "little"), int.from_bytes(head[:2], "big")
-    if head and (little in (2, 8) and head[3:4] == b"\0" or big in (2, 8) and head[2:3] == b"\0"):
+    if head and ((little in (2, 8) and head[3:4] == b"\0") or (big in (2, 8) and head[2:3] == b"\0")):
         explicit = head[4:6] in (b"UL", b"CS", b"UI", b"DA", b"TM", b"SH", b"OB", b"LO", b"US")
         return explicit or int.from_bytes(head[4:8], "little") < 256
     return False
@@ -191,7 +191,7 @@ def _listed(directory: Path) -> list[Source]:
             )
         if not file.is_file():
             raise InputError(
-                f"The DICOM directory {directory.name} lists {len(parts)}-part file names of which at least one is missing; "
+                f"The DICOM directory {directory.name} lists files of which at least one is missing; "
                 "give the folder that holds the files."
             )
         found.append(_file(file))

@@ -1,4 +1,4 @@
-"""One image plane after another: what a header says about each frame, in one plain record for every kind of DICOM image."""
+"""One image plane after another: what a header says about each frame, in one record for every kind of image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Frame:
-    """One plane of pixels and its place; `position` and `orientation` are LPS as stored, None where the object has none."""
+    """One plane of pixels and its place: `position` and `orientation` in LPS as stored, None where there is none."""
 
     source: Source
     index: int

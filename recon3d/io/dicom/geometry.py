@@ -95,8 +95,8 @@ def check_regular(stack: Stack) -> None:
     steps = stack.steps_mm
     if stack.tilt_degrees > TILT_DEGREES:
         raise InputError(
-            f"The slices are tilted: their planes lean {stack.tilt_degrees:.1f} degrees against the line through them (gantry tilt); "
-            "ask for tilt='correct' to resample them upright, or tilt='keep' for a sheared grid."
+            f"The slices are tilted: their planes lean {stack.tilt_degrees:.1f} degrees against the line through them "
+            "(gantry tilt); ask for tilt='correct' to resample them upright, or tilt='keep' for a sheared grid."
         )
     if stack.is_regular:
         return
@@ -106,7 +106,8 @@ def check_regular(stack: Stack) -> None:
         missing = int(np.rint(ratio).sum()) - len(steps)
         raise InputError(
             f"The series has {missing} missing slice{'s' if missing > 1 else ''}: slices lie {usual:.4g} mm apart and "
-            f"once {steps.max():.4g} mm; find the rest, or ask for resample_irregular=True to fill the gap by interpolation."
+            f"once {steps.max():.4g} mm; find the rest, or ask for "
+            "resample_irregular=True to fill the gap by interpolation."
         )
     raise InputError(
         f"The slices are irregularly spaced, {steps.min():.4g} to {steps.max():.4g} mm apart; "
@@ -115,7 +116,7 @@ def check_regular(stack: Stack) -> None:
 
 
 def upright(data: NDArray[np.float32], stack: Stack) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Shift each slice in its plane so that the stack stands on its normal (linear interpolation, edges repeated outward).
+    """Shift each slice in its plane so that the stack stands on its normal (linear, edges repeated).
 
     Returns the slices and their new positions; the first slice stays where it is.
     """

@@ -134,6 +134,11 @@ def transfer_syntax(dataset: Dataset) -> UID:
     return pydicom.uid.ImplicitVRLittleEndian if implicit or implicit is None else pydicom.uid.ExplicitVRLittleEndian
 
 
+def words(text: str) -> list[str]:
+    """The keywords in a text, for long lists of them."""
+    return text.split()
+
+
 def syntax_name(dataset: Dataset) -> str:
     """The name of a known transfer syntax; an unknown one is not quoted."""
     syntax = transfer_syntax(dataset)
@@ -195,7 +200,7 @@ def check_pixels(dataset: Dataset, element: PixelElement | None) -> None:
         )
     colour = str(value(dataset, "PhotometricInterpretation", "MONOCHROME2" if samples == 1 else "RGB"))
     if (samples == 3) != (colour not in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")):
-        raise InputError(f"A DICOM image contradicts itself: its colour needs another number of samples than {samples}.")
+        raise InputError(f"A DICOM image contradicts itself: {samples} samples do not suit its colour.")
     if element.keyword == "PixelData":
         stored = whole(dataset, "BitsStored", allocated)
         high, sign = whole(dataset, "HighBit", stored - 1), whole(dataset, "PixelRepresentation", 0)

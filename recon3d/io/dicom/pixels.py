@@ -32,8 +32,8 @@ def fill(out: NDArray[np.floating], frames: Sequence[Frame]) -> None:
         ):
             if plane.shape != frame.shape:
                 raise InputError(
-                    f"A DICOM image of {frame.shape[0]} x {frame.shape[1]} pixels decodes to {' x '.join(map(str, plane.shape))}; "
-                    "it is damaged."
+                    f"A DICOM image of {frame.shape[0]} x {frame.shape[1]} pixels decodes to "
+                    f"{' x '.join(map(str, plane.shape))}; it is damaged."
                 )
             out[place] = plane.astype(np.float64) * frame.slope + frame.intercept
             if not np.isfinite(out[place]).all():
@@ -141,8 +141,8 @@ def check_streams(dataset: Dataset) -> None:
         size = stream_size(stream)
         if size is not None and size != (int(dataset.Rows), int(dataset.Columns)):
             raise InputError(
-                f"A compressed DICOM image of {dataset.Rows} x {dataset.Columns} pixels holds a stream of {size[0]} x {size[1]}; "
-                "it is damaged."
+                f"A compressed DICOM image of {dataset.Rows} x {dataset.Columns} pixels holds a stream of "
+                f"{size[0]} x {size[1]}; it is damaged."
             )
 
 
@@ -165,7 +165,7 @@ def stream_size(stream: bytes) -> tuple[int, int] | None:
             at += 1
         elif marker in (0x01, *range(0xD0, 0xD9)):
             at += 2
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) or marker == 0xF7:
+        elif (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
             rows, columns = struct.unpack(">2H", stream[at + 5 : at + 9])
             return rows, columns
         else:

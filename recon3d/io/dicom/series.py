@@ -19,7 +19,7 @@ from recon3d.io.dicom.header import check_pixels, is_image, parse_with_pixel_ele
 
 @dataclass(frozen=True)
 class Series:
-    """Frames of one volume: `planes[axis][slice]`, where axis runs over times or b-values and has length 1 otherwise."""
+    """Frames of one volume: `planes[axis][slice]`, `axis` over times or b-values, or of length 1."""
 
     label: str
     modality: str
@@ -55,7 +55,7 @@ def series_in(sources: Sequence[Source]) -> list[Series]:
             continue
         if "MOSAIC" in value(dataset, "ImageType", ()):
             raise InputError(
-                "The images are mosaics (many slices tiled into one); export them as enhanced multi-frame or convert them."
+                "The images are mosaics (many slices tiled into one); export them as enhanced multi-frame images."
             )
         check_pixels(dataset, element)
         assert element is not None
@@ -144,7 +144,7 @@ def _split(frames: Sequence[Frame]) -> list[Series]:
     if places == 1:
         fault = f"all {count} images lie at one position: not a volume"
     else:
-        fault = f"{count} images share {places} positions: duplicate positions, and neither times nor b-values tell them apart"
+        fault = f"{count} images share {places} positions, and neither times nor b-values tell the duplicates apart"
     return [_series([tuple(frames)], fault=fault)]
 
 
@@ -202,7 +202,7 @@ def _along_axis(frames: Sequence[Frame]) -> Series | None:
 
 
 def _by_rank(frames: Sequence[Frame], slots: Sequence[int], places: int, count: int) -> Series | None:
-    """Times that differ from slice to slice (a scan that visits slice after slice): the n-th visit of each is frame n."""
+    """A scan that visits slice after slice, each at its own time: the n-th visits of all are frame n."""
     visits: list[list[Frame]] = [[] for _ in range(places)]
     for frame, slot in zip(frames, slots, strict=True):
         visits[slot].append(frame)

@@ -25,7 +25,7 @@ from recon3d.io.atomic import atomic_path, is_disk_full
 from recon3d.io.dicom import find
 from recon3d.io.dicom import series as stacks
 from recon3d.io.dicom.geometry import LPS_TO_RAS
-from recon3d.io.dicom.header import parse, quiet, value
+from recon3d.io.dicom.header import parse, quiet, value, words
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
@@ -36,37 +36,30 @@ MULTIFRAME_CAPTURE = "1.2.840.10008.5.1.4.1.1.7.3"
 IMPLEMENTATION = "2.25.164391563280473061402537271063283718921"
 MAX_OBJECT_BYTES = (1 << 32) - 2
 
-_PATIENT = (
-    "SpecificCharacterSet PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientAge PatientSize PatientWeight "
-    "PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence LongitudinalTemporalInformationModified "
-    "StudyInstanceUID StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName StudyDescription "
-    "FrameOfReferenceUID PositionReferenceIndicator PatientPosition BodyPartExamined"
-).split()
-_UNPAIRED = {
-    "ABDOMEN",
-    "BRAIN",
-    "CHEST",
-    "CSPINE",
-    "HEAD",
-    "HEART",
-    "LSPINE",
-    "NECK",
-    "PELVIS",
-    "SKULL",
-    "TSPINE",
-    "WHOLEBODY",
-}
+_PATIENT = words(
+    "SpecificCharacterSet PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientAge "
+    "PatientSize PatientWeight PatientIdentityRemoved DeidentificationMethod "
+    "DeidentificationMethodCodeSequence LongitudinalTemporalInformationModified StudyInstanceUID StudyDate "
+    "StudyTime StudyID AccessionNumber ReferringPhysicianName StudyDescription FrameOfReferenceUID "
+    "PositionReferenceIndicator PatientPosition BodyPartExamined "
+)
+_UNPAIRED = set(words("ABDOMEN BRAIN CHEST CSPINE HEAD HEART LSPINE NECK PELVIS SKULL TSPINE WHOLEBODY"))
 _ACQUISITION = {
     "CT": ["KVP", "ConvolutionKernel", "ContrastBolusAgent"],
-    "MR": "ScanningSequence SequenceVariant ScanOptions MRAcquisitionType RepetitionTime EchoTime InversionTime EchoTrainLength "
-    "MagneticFieldStrength FlipAngle".split(),
+    "MR": words(
+        "ScanningSequence SequenceVariant ScanOptions MRAcquisitionType RepetitionTime EchoTime InversionTime "
+        "EchoTrainLength MagneticFieldStrength FlipAngle"
+    ),
 }
-EMPTY = "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName".split()
+EMPTY = words(
+    "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber "
+    "ReferringPhysicianName "
+)
 
 
 @dataclass(frozen=True)
 class Derivation:
-    """How a series came to be, as the header says it: method, hash of the model (empty without one), version of recon3d."""
+    """How a series came to be, for its header: method, hash of the model (empty without one), version of recon3d."""
 
     method: str = "conversion"
     model_hash: str = ""
@@ -117,7 +110,7 @@ def write_series(
     ----------
     volume : (z, y, x) or (t, z, y, x), real, on an AffineGrid
     folder : made here; its files are named by number, never by patient
-    source : DICOM the volume was made from: its patient, study and frame of reference are kept and its images referenced
+    source : DICOM the volume was made from: its patient, study and frame of reference are kept, its images referenced
     source_series : which series of it, where it holds several
     derivation : method, model and version for the derivation description
     series_description, series_number : default to the derivation's label and to the source's number + 1000
@@ -490,7 +483,7 @@ def quantised(data: NDArray[Any], units: str) -> tuple[NDArray[Any], float, floa
     low, high = float(data.min()), float(data.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError("The volume holds values that are not finite numbers; they cannot be written to DICOM.")
-    if -32768 <= low and high <= 32767 and (units == "HU" or bool(np.array_equal(data, np.rint(data)))):
+    if low >= -32768 and high <= 32767 and (units == "HU" or bool(np.array_equal(data, np.rint(data)))):
         return np.rint(data).astype("<i2"), 1.0, 0.0
     # Rounded to what a decimal string of the header can hold before it is used, so that readers see the same numbers.
     intercept = float(decimal(low))
@@ -582,7 +575,8 @@ def _code(code: str, scheme: str, meaning: str) -> Dataset:
 def clock_text(seconds: float) -> str:
     """A time of day, counted from midnight."""
     whole = round(seconds * 1e6)
-    return f"{whole // 3_600_000_000 % 24:02d}{whole // 60_000_000 % 60:02d}{whole // 1_000_000 % 60:02d}.{whole % 1_000_000:06d}"
+    whole, parts = divmod(whole, 1_000_000)
+    return f"{whole // 3600 % 24:02d}{whole // 60 % 60:02d}{whole % 60:02d}.{parts:06d}"
 
 
 def _reference(sop_class: str, sop_instance: str) -> Dataset:

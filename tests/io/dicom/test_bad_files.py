@@ -32,7 +32,7 @@ BROKEN_HEADERS = {
     "RescaleSlope": ["0", "1e38"],
     "RescaleIntercept": ["1e40"],
     "PixelSpacing": [[0, 1], [-1, 1], [1e9, 1], [1], [1, 1, 1], None],
-    "ImageOrientationPatient": [[1, 0, 0, 1, 0, 0], [2, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0], [1, 0, 0], [1, 0, 0, 0.5, 0.866, 0]],
+    "ImageOrientationPatient": [[1, 0, 0, 1, 0, 0], [2, 0, 0, 0, 1, 0], [0] * 6, [1, 0, 0], [1, 0, 0, 0.5, 0.866, 0]],
     "ImagePositionPatient": [[0, 0], [1e12, 0, 0], [0, 0, 0, 0]],
 }
 BROKEN_TEXT = [  # values that are no numbers, patched into the bytes
@@ -104,7 +104,8 @@ def bad_series(image, folder: Path) -> Iterator[tuple[str, list[Dataset | bytes]
         if syntax != RLELossless:  # whose stream does not state its size
             yield f"{syntax.name} of another size", [compressed(image, syntax, stream, Rows=16, Columns=16)]
         yield f"{syntax.name} claims more", [compressed(image, syntax, stream, Rows=20000, Columns=20000)]
-        yield f"{syntax.name} claims frames", [compressed(image, syntax, stream, Rows=32, Columns=32, NumberOfFrames=90000)]
+        many = compressed(image, syntax, stream, Rows=32, Columns=32, NumberOfFrames=90000)
+        yield f"{syntax.name} claims frames", [many]
         for cut in (2, 6, 10, 20, 30):
             yield f"{syntax.name} cut at {cut}", [compressed(image, syntax, stream[:cut], Rows=32, Columns=32)]
         for seed in range(5):
@@ -129,7 +130,7 @@ def told(folder: Path) -> str:
     """The refusal, after checks of its form and of the memory it took."""
     tracemalloc.start()
     try:
-        dicom.read(folder)
+        assert np.isfinite(dicom.read(folder).data).all()
     except ReconError as error:
         text = str(error)
     else:
@@ -171,12 +172,4 @@ def test_flipped_bytes_are_read_or_refused(image, tmp_path):
         for at in rng.integers(132, len(raw), rng.integers(1, 12)):
             raw[at] = rng.integers(256)
         file.write_bytes(raw)
-        tracemalloc.start()
-        try:
-            volume = dicom.read(tmp_path / str(index))
-        except ReconError as error:
-            assert "\n" not in str(error)
-        else:
-            assert np.isfinite(volume.data).all()
-        assert tracemalloc.get_traced_memory()[1] < MEMORY_BYTES
-        tracemalloc.stop()
+        assert "\n" not in told(tmp_path / str(index))

@@ -1,4 +1,4 @@
-"""Real scans: each folder ends as its table row says, as dcm2niix places it, and survives DICOM - NIfTI - DICOM - NIfTI."""
+"""Real scans: each folder ends as its table says, where dcm2niix places it, and survives conversion there and back."""
 
 from __future__ import annotations
 
