@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
+from collections.abc import Sequence
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -18,11 +20,19 @@ def describe_faults(error: ValidationError, model: type[BaseModel], where: str =
     model : the class that was validated; its fields give the suggestions
     where : how a dotted path is shown, e.g. ``"recipe.yaml: {}"``
     """
-    return "; ".join(_describe(fault, model, where) for fault in error.errors()) + "."
+    clauses: dict[tuple[str | int, ...], str] = {}
+    for fault in error.errors():
+        path = tuple(part for part in fault["loc"] if isinstance(part, int) or not _ALTERNATIVE.fullmatch(part))
+        place = next((known for known in clauses if path[: len(known)] == known != ()), path)
+        clauses.setdefault(place, _describe(fault, path, model, where))  # of alternatives the first is told
+    return "; ".join(clauses.values()) + "."
 
 
-def _describe(fault: Any, model: type[BaseModel], where: str) -> str:
-    path = [part for part in fault["loc"] if isinstance(part, str | int)]
+_ALTERNATIVE = re.compile(r"float|int|str|bool|(tuple|list|dict|function-\w+)\[.*\]")
+"""What pydantic adds to the path of a fault for each alternative of a union."""
+
+
+def _describe(fault: Any, path: tuple[str | int, ...], model: type[BaseModel], where: str) -> str:
     shown = where.format(".".join(map(str, path)) or "configuration")
     if fault["type"] == "extra_forbidden":
         names = _field_names(model, path[:-1])
@@ -36,7 +46,7 @@ def _describe(fault: Any, model: type[BaseModel], where: str) -> str:
     return f"{shown}: {message}, got {fault['input']!r}"
 
 
-def _field_names(model: type[BaseModel], path: list[str | int]) -> list[str]:
+def _field_names(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     """Names of the fields of the model that `path` leads to."""
     here: Any = model
     for part in path:

@@ -64,14 +64,15 @@ def read_checkpoint(path: Path, key: str) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["recon3d_checkpoint"])
+            owner, index, plain = about["key"], about["index"], about["plain"]
             tensors = dict(_restored(name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"Checkpoint {path} is damaged: delete it to start from the beginning.") from error
-    if about["key"] != key:
+    if owner != key:
         raise InputError(
             f"Checkpoint {path} belongs to another input or configuration: delete it, or run with the settings it was made with."
         )
-    return Checkpoint(key, about["index"], {**about["plain"], **_join_blocks(tensors)})
+    return Checkpoint(key, index, {**plain, **_join_blocks(tensors)})
 
 
 def _storable(name: str, tensor: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,110 @@
+"""The import arrows of the design, read from the source: who may know whom."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LEAVES = {"errors", "faults", "run"}
+"""Modules of recon3d that everything may import."""
+
+NOUNS = {"operators", "grid", "volume", "scan", "acquisitions", "problem"}
+EVERYTHING = {
+    *NOUNS, "solvers", "sampling", "priors", "methods", "io", "synthetic", "training", "evaluation", "runtime",
+    "report", "config", "cli", "", *LEAVES,
+}  # fmt: skip
+
+# Room -> rooms it may import, besides itself and the leaves. "" is `recon3d/__init__.py`.
+ARROWS: dict[str, set[str]] = {
+    "operators": set(),
+    "errors": {"operators"},
+    "faults": set(),
+    "run": set(),
+    "grid": {"operators"},
+    "volume": {"grid", "operators"},
+    "scan": {"grid", "volume", "operators"},
+    "acquisitions": {"scan", "grid", "operators"},
+    "problem": {"scan", "acquisitions", "volume", "grid", "operators"},
+    "solvers": {"operators"},
+    "sampling": {"operators"},
+    "priors": {"operators"},
+    "methods": {"solvers", "sampling", "priors", "problem", "volume", "grid", "operators"},
+    "io": {"volume", "scan", "grid", "operators"},
+    "synthetic": {"scan", "problem", "volume", "grid", "operators"},
+    "evaluation": {"volume", "grid"},
+    "report": {"volume", "grid", "evaluation"},
+    "training": {"priors", "synthetic", "io", "evaluation", "volume", "grid", "operators", "config"},
+    "runtime": EVERYTHING - {"cli"},
+    "config": EVERYTHING,
+    "cli": EVERYTHING,
+    "": EVERYTHING,
+    "__main__": EVERYTHING,
+}
+
+
+def room(module: str) -> str | None:
+    """The room of a module name, or None for packages that are not ours."""
+    parts = module.split(".")
+    if parts[0] == "operators":
+        return "operators"
+    if parts[0] != "recon3d":
+        return None
+    return parts[1] if len(parts) > 1 else ""
+
+
+def sources() -> list[Path]:
+    return sorted(path for package in ("operators", "recon3d") for path in (ROOT / package).rglob("*.py"))
+
+
+def imported(tree: ast.AST, module: str) -> set[str]:
+    """Every module that a file names in an import, inside functions too; for the eyes of a type checker alone excepted."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = module.split(".")[: -node.level] if node.level else []
+                base = ".".join([*package, *([base] if base else [])])
+            # `from recon3d import io` names a module, `from recon3d import __version__` does not
+            inner = base == "recon3d"
+            names |= {f"{base}.{alias.name}" if inner and alias.name in ARROWS else base for alias in node.names}
+    return names
+
+
+def without_type_checking(tree: ast.Module) -> ast.Module:
+    class Cut(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+            if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+                return node.orelse
+            return self.generic_visit(node)
+
+    return ast.fix_missing_locations(Cut().visit(tree))
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_follow_the_arrows(path: Path) -> None:
+    relative = path.relative_to(ROOT).with_suffix("")
+    module = ".".join(relative.parts).removesuffix(".__init__")
+    here = room(module)
+    assert here in ARROWS, f"{module} stands in no room of the design: give it one"
+    tree = without_type_checking(ast.parse(path.read_text(encoding="utf-8")))
+    allowed = ARROWS[here] | {here} | (set() if here == "operators" else LEAVES)
+    wrong = sorted(
+        name for name in imported(tree, module) if (target := room(name)) is not None and target not in allowed
+    )
+    if here not in EVERYTHING - {""} or ARROWS[here] != EVERYTHING:
+        wrong = [name for name in wrong if name != "recon3d"]  # the bare package: its version, its lazy names
+    assert not wrong, f"{module} imports {', '.join(wrong)}; {here} may import {sorted(allowed)}"
+
+
+def test_the_check_can_fail() -> None:
+    tree = ast.parse("def f():\n    from recon3d.cli import main\n    import operators.linear as o\n")
+    assert imported(tree, "recon3d.solvers.x") == {"recon3d.cli", "operators.linear"}
+    relative = ast.parse("from ..cli import main\nfrom . import x\n")
+    assert imported(relative, "recon3d.solvers.x") == {"recon3d.cli", "recon3d.solvers"}
