@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pydicom
 import pytest
@@ -32,7 +34,7 @@ def by_place(volume):
 def test_a_chain_of_formats_keeps_place_value_and_unit(volume, tmp_path, chain):
     io.save(volume, tmp_path / "start.h5")
     steps = [tmp_path / name for name in ("start.h5", *chain)]
-    for source, target in zip(steps, steps[1:], strict=False):
+    for source, target in pairwise(steps):
         convert(source, target)
     end = io.load(steps[-1])
     assert by_place(end) == by_place(volume)
