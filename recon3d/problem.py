@@ -15,6 +15,7 @@ from torch import Tensor
 
 from operators.blocks import Blocks
 from operators.linear import Diagonal, LinearOperator, Slab
+from operators.mri import Encoding
 from operators.normalization import Normalization
 from operators.reduce import norm
 from operators.space import BlockSpace, Space
@@ -141,6 +142,7 @@ class Problem:
     calibration : physical constants known for the scan, e.g. {"water_per_mm": 0.02}
     times_s : time of each frame, for a series
     name : short title
+    kind : kind of scan, e.g. "ct"
     first_slice : index of the first slice within the whole volume, where this is a slab of it
     whole : the problem this is a slab of, or None; scales are those of the whole
     """
@@ -154,6 +156,7 @@ class Problem:
     calibration: Mapping[str, float] = field(default_factory=dict)
     times_s: tuple[float, ...] | None = None
     name: str = "problem"
+    kind: str = ""
     first_slice: int = 0
     whole: Problem | None = None
 
@@ -187,7 +190,8 @@ class Problem:
     def image_scale(self) -> float:
         """A typical value of the image, from physics where it is known, else from the data.
 
-        CT: attenuation of water. Otherwise the constant image whose data have the energy of y, |y| / |A 1|, which
+        CT: attenuation of water. MRI: a low-resolution image of the centre of k-space, which every acceleration
+        measures. Otherwise the constant image whose data have the energy of y, |y| / |A 1|, which
         follows the data's unit and depends neither on voxel size nor, to first order, on the number of measurements.
         """
         if self.whole is not None:
@@ -195,6 +199,11 @@ class Problem:
         water = self.calibration.get("water_per_mm")
         if self.units == "1/mm" and water is not None:
             return water
+        if isinstance(self.A, Encoding):
+            scale = self.A.image_scale(self.y)
+            if not (math.isfinite(scale) and scale > 0):
+                raise InputError(f"The centre of k-space of '{self.name}' holds no signal: check the data and the mask.")
+            return scale
         ones = torch.ones(self.domain.shape, dtype=self.domain.dtype, device=self.A.device)
         reference = float(norm(self.A(ones)))
         energy = float(norm(self.y))
@@ -261,6 +270,8 @@ class Problem:
     def volume(self, x: Tensor, **tags: Any) -> Volume:
         """The image as a Volume, in the unit in which it leaves."""
         units, output = self.output
+        if "set" in self.domain.axes:  # parts of one object that folded over: their energies add, the first gives the phase
+            x = _joined(x, self.domain.axes.index("set") - len(self.domain.axes))
         data = output.apply(x).detach().cpu().numpy()
         return Volume(data, self.grid, units=units, times_s=self.times_s, tags={"name": self.name, **tags})
 
@@ -306,7 +317,14 @@ def problem_for(scan: Scan, device: torch.device | str = "cpu", dtype: torch.dty
         calibration=dict(scan.calibration),
         times_s=tuple(float(t) for t in np.asarray(times)) if times is not None else None,
         name=scan.name,
+        kind=scan.kind,
     )
+
+
+def _joined(x: Tensor, dim: int) -> Tensor:
+    first = x.select(dim, 0)
+    length = torch.linalg.vector_norm(x, dim=dim)
+    return torch.polar(length, first.angle()) if x.is_complex() else length
 
 
 def _check_shapes(scan: Scan, A: LinearOperator) -> None:

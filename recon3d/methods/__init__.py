@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from recon3d.errors import ConfigError
 
 if TYPE_CHECKING:
-    from recon3d.methods.base import Method, Models, Reconstruction
+    from recon3d.methods.base import Method, Reconstruction
     from recon3d.problem import Problem
     from recon3d.run import Run
 
@@ -21,6 +21,9 @@ _BUILT_IN = {
     "cgls": "recon3d.methods.cgls:CGLS",
     "tv": "recon3d.methods.tv:TV",
     "dds": "recon3d.methods.dds:DDS",
+    "zero_filled": "recon3d.methods.zero_filled:ZeroFilled",
+    "cg_sense": "recon3d.methods.cg_sense:CGSense",
+    "l1_wavelet": "recon3d.methods.l1_wavelet:L1Wavelet",
 }
 _REGISTERED: dict[str, type[Method]] = {}
 
@@ -67,7 +70,7 @@ def reconstruct(
     problem: Problem,
     method: str | Method,
     *,
-    models: Models | None = None,
+    models: Mapping[str, Any] | None = None,
     run: Run | None = None,
     **settings: Any,
 ) -> Reconstruction:
@@ -77,10 +80,11 @@ def reconstruct(
     ----------
     problem : from `recon3d.problem_for`
     method : a name of `method_names()` with `settings`, or a ready `Method`
-    models : models by role; a role that is left out takes the shipped model that fits
+    models : models by role: loaded, by name, or by file; a role that is left out takes the first known one that fits
     run : progress and seed; silent with seed 0 by default
     """
+    from recon3d.methods.roles import models_for
     from recon3d.run import SilentRun
 
     chosen = make_method(method, settings) if isinstance(method, str) else method
-    return chosen.reconstruct(problem, models or {}, run or SilentRun())
+    return chosen.reconstruct(problem, models_for(chosen, problem, models), run or SilentRun())

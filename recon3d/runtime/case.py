@@ -22,6 +22,7 @@ from recon3d.io.atomic import check_output
 from recon3d.io.formats import writer_for
 from recon3d.methods import make_method
 from recon3d.methods.base import Method, Reconstruction
+from recon3d.methods.roles import models_for
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import choose_device, set_threads
 from recon3d.runtime.memory import MEBI, MemoryPlan, peak_memory, plan_memory
@@ -111,12 +112,12 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
         device = "cpu"  # this kind of scan has no version for the GPU
         problem = problem_for(scan, device=device)
     method = make_method(config.method.name, config.method.settings)
-    models, hashes = _models_for(method, config, scan.kind, problem, device)
+    models = models_for(method, problem, config.models, force=config.force_prior)
     network = max((model.bytes_per_slice(problem.domain.shape[-2:]) for model in models.values()), default=0)
     limit = parse_bytes(config.run.max_memory) if config.run.max_memory is not None else None
     memory = plan_memory(problem, method, limit, config.run.micro_batch, network)
     input_hash = fingerprint(path)
-    key = run_key(input_hash, config.model_dump(mode="json"), hashes)
+    key = run_key(input_hash, config.model_dump(mode="json"), {role: model.card.sha256 for role, model in models.items()})
     return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash)
 
 
@@ -181,10 +182,12 @@ def write_result(result: Reconstruction, output: Path, record: Mapping[str, Any]
     """The volume, its uncertainty, its picture and, last, the record that says they are whole: all, or nothing."""
     from recon3d.report.pictures import three_planes
 
+    written: list[Path] = []
     with ExitStack() as outputs:  # files get their names when it ends, the last entered first
 
         def temporary(path: Path) -> Path:
-            return outputs.enter_context(atomic_path(path, overwrite))
+            written.append(outputs.enter_context(atomic_path(path, overwrite)))
+            return written[-1]
 
         write_record(temporary(sibling(output, ".recon.json")), record, overwrite=True)
         if isinstance(result.volume.grid, AffineGrid):
@@ -192,6 +195,9 @@ def write_result(result: Reconstruction, output: Path, record: Mapping[str, Any]
         if result.uncertainty is not None:
             save(result.uncertainty, temporary(_uncertainty_path(output)))
         save(result.volume, temporary(output))
+        for path in written:  # a full disk may show only now; no file has its name yet
+            with path.open("rb") as stream:
+                os.fsync(stream)
 
 
 def simulate_case(path: Path, output: Path, config: SimulateConfig, *, overwrite: bool = False) -> Scan:
@@ -235,32 +241,6 @@ def _on_grid(scan: Scan, config: ReconstructConfig) -> Scan:
     if np.ndim(wanted.voxel_mm) == 0 and is_stack_of_slices(scan):
         voxel[0] = scan.grid.voxel_mm[0]  # one detector row is one slice: their pitch is not ours to choose
     return scan.on(scan.grid.with_voxel_mm(tuple(voxel)))
-
-
-def _models_for(
-    method: Method, config: ReconstructConfig, kind: str, problem: Problem, device: str
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The models of a method's roles and their hashes; every misfit is named before the run."""
-    unknown = set(config.models) - set(method.roles)
-    if unknown:
-        raise ConfigError(f"models.{sorted(unknown)[0]}: method '{method.name}' has the roles {sorted(method.roles) or 'none'}.")
-    models: dict[str, Any] = {}
-    hashes: dict[str, str] = {}
-    for role in method.roles:
-        from recon3d.priors import fit, load_model
-
-        name = config.models.get(role)
-        if name is None:
-            raise ConfigError(f"Method '{method.name}' needs models.{role} ({method.roles[role]}): `recon3d models` lists them.")
-        model = load_model(name, device=device)
-        voxel_mm = problem.grid.voxel_mm if isinstance(problem.grid, AffineGrid) else None
-        misfits = fit(model.card, modality=kind, voxel_mm=voxel_mm, shape=problem.domain.shape)
-        if misfits and not config.force_prior:
-            raise ModelError(
-                f"Model '{model.card.name}' does not fit this scan: {'; '.join(misfits)}. Choose another model, or give --force-prior."
-            )
-        models[role], hashes[role] = model, model.card.sha256
-    return models, hashes
 
 
 def _describe_grid(problem: Problem) -> str:

@@ -1,0 +1,68 @@
+"""Roles: which model stands for which role of a method, and whether it fits the scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recon3d.errors import ConfigError, ModelError
+from recon3d.grid import AffineGrid
+from recon3d.methods.base import Method
+from recon3d.priors import Card, fit, list_models, load_model
+from recon3d.problem import Problem
+
+
+def models_for(
+    method: Method, problem: Problem, given: Mapping[str, Any] | None = None, *, force: bool = False
+) -> dict[str, Any]:
+    """A model for each role of a method.
+
+    Parameters
+    ----------
+    given : by role, a loaded model, the name of a known one, or its file; a role that is left out takes the first known
+        model that fits the scan
+    force : use a model that is given although it does not fit
+
+    Raises
+    ------
+    ConfigError
+        For a role the method does not have.
+    ModelError
+        If a model does not fit (each misfit is named), or none does.
+    """
+    given = given or {}
+    strangers = sorted(set(given) - set(method.roles))
+    if strangers:
+        roles = ", ".join(method.roles) or "none"
+        raise ConfigError(f"models.{strangers[0]}: method '{method.name}' has the roles: {roles}.")
+    return {role: _model(role, purpose, problem, given.get(role), force) for role, purpose in method.roles.items()}
+
+
+def misfits(card: Card, problem: Problem) -> list[str]:
+    """Every way in which the scan is unlike what the model was trained on."""
+    voxel_mm = problem.grid.voxel_mm if isinstance(problem.grid, AffineGrid) else None
+    found = fit(card, modality=problem.kind or None, voxel_mm=voxel_mm, shape=problem.domain.shape)
+    if card.complex_image != problem.domain.is_complex:
+        kinds = {True: "complex", False: "real"}
+        found.append(
+            f"the prior {card.name} takes {kinds[card.complex_image]} images, "
+            f"the scan makes {kinds[problem.domain.is_complex]} ones"
+        )
+    return found
+
+
+def _model(role: str, purpose: str, problem: Problem, given: Any, force: bool) -> Any:
+    if given is None:
+        cards = [entry.card for entry in list_models() if entry.card is not None]
+        fitting = [card for card in cards if not misfits(card, problem)]
+        if not fitting:
+            reasons = "; ".join(f"{card.name}: {misfits(card, problem)[0]}" for card in cards) or "none is installed"
+            raise ModelError(f"No known model fits as {role} ({purpose}): {reasons}. Name one with models.{role}=NAME_OR_FILE.")
+        given = fitting[0].name
+    model = load_model(given, device=problem.A.device) if isinstance(given, str | Path) else given
+    card = getattr(model, "card", None)
+    wrong = misfits(card, problem) if isinstance(card, Card) else []
+    if wrong and not force:
+        raise ModelError(f"{'; '.join(wrong)}. Choose another model, or give --force-prior.")
+    return model
