@@ -1,4 +1,4 @@
-"""Filtered backprojection of parallel and fan-beam scans, quantitative in 1/mm, sixteen slices at a time.
+"""Filtered backprojection, quantitative in 1/mm; parallel and fan-beam scans sixteen slices at a time.
 
 Derivations follow Kak and Slaney, *Principles of Computerized Tomographic Imaging* (1988), chapter 3, written for the
 vectors of `TomographyGeometry`, so that detector offsets and axis shifts need no case of their own. With S the source,
@@ -15,7 +15,7 @@ h is the ramp, h_sin the ramp at sin(gamma), and w shares out what rays measured
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,35 +25,32 @@ from scipy import fft
 from torch import Tensor
 
 from operators.errors import GeometryError
+from operators.tomography import fdk
+from operators.tomography.cone import ConeProjector
 from operators.tomography.geometry import TomographyGeometry
 from operators.tomography.grid import ImageGrid
 from operators.tomography.joseph import FAST, ROWS_PER_TASK, load_projections
 from operators.tomography.lanes import LANES, add_interpolated, empty_lanes
 from operators.tomography.projector import Projector, stacked
+from operators.tomography.ramp import WINDOWS, Filter, ramp_response
+from operators.tomography.weights import angular_weights, full_turn_weights, mirrored_columns, short_scan_weights
 
-Filter = Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"]
 FloatArray = NDArray[np.float64]
-
-WINDOWS = {
-    "ram-lak": lambda f: np.ones_like(f),
-    "shepp-logan": lambda f: np.sinc(0.5 * f),
-    "cosine": lambda f: np.cos(0.5 * math.pi * f),
-    "hamming": lambda f: 0.54 + 0.46 * np.cos(math.pi * f),
-    "hann": lambda f: 0.5 + 0.5 * np.cos(math.pi * f),
-}
-"""Apodisation of the ramp as a function of frequency over cut-off, 0 to 1."""
 
 VIEWS_PER_FFT = 32
 """Views filtered at a time; bounds the memory of the padded, complex transforms."""
 
 
-def filtered_backprojection(projector: Projector, y: Tensor, filter: Filter = "ram-lak", cutoff: float = 1.0) -> Tensor:
+def filtered_backprojection(
+    projector: Projector | ConeProjector, y: Tensor, filter: Filter = "ram-lak", cutoff: float = 1.0
+) -> Tensor:
     """Reconstruct line integrals by filtered backprojection on the geometry and grid of `projector`.
 
     Views may come in any order and at any spacing: each is weighted by half the gaps to its neighbours. Parallel views
     beyond half a turn share their weight with their opposites; fan scans of less than a full turn get Parker's weights
     (Parker, Med. Phys. 9, 1982), or, where the arc is less than half a turn and the fan, smooth weights in the manner
     of Noo et al. (Phys. Med. Biol. 47, 2002). One gap more than three times the next is taken as the end of the arc.
+    On a full turn an offset detector is completed by the opposite rays. Cone scans are reconstructed by FDK, see `fdk`.
 
     Parameters
     ----------
@@ -69,7 +66,8 @@ def filtered_backprojection(projector: Projector, y: Tensor, filter: Filter = "r
     Raises
     ------
     GeometryError
-        For a fan scan whose source stands on the rotation axis, or views whose column pitches differ.
+        For a fan scan whose source stands on the rotation axis, a cone scan whose source leaves its circle, views whose
+        column pitches differ, or a detector to one side of the axis on a full turn.
     ValueError
         For an unknown filter or a cut-off outside (0, 1].
 
@@ -83,20 +81,25 @@ def filtered_backprojection(projector: Projector, y: Tensor, filter: Filter = "r
     if not 0.0 < cutoff <= 1.0:
         raise ValueError(f"cutoff is a fraction of the Nyquist frequency above 0 and at most 1, got {cutoff}.")
     projector.range.check(y, "filtered_backprojection")
-    plan = _plan(projector.geometry, projector.grid)
     volume = torch.empty((*y.shape[:-3], *projector.domain.shape), dtype=y.dtype)
+    if isinstance(projector, ConeProjector):
+        fdk.reconstruct(projector.geometry, projector.grid, stacked(y), stacked(volume), filter, cutoff)
+        return volume
+    plan = _plan(projector.geometry, projector.grid)
     data, slices = stacked(y), stacked(volume).reshape(-1, *projector.domain.shape[1:])
-    response = _response(plan, projector.geometry.n_columns, filter, cutoff).astype(data.dtype)
+    n_filtered = projector.geometry.n_columns + sum(plan.added)
+    response = ramp_response(plan.pitch, plan.column_per_rad > 0, n_filtered, filter, cutoff)
+    response = response.astype(data.dtype)
     scale = plan.scale.astype(data.dtype)
     n_views, _, n_columns = projector.geometry.shape
     block = empty_lanes(n_views, n_columns, dtype=data.dtype)
-    filtered = empty_lanes(n_views, n_columns + 2, dtype=data.dtype)
+    filtered = empty_lanes(n_views, n_filtered + 2, dtype=data.dtype)
     filtered[:, [0, -1]] = 0
     image = empty_lanes(*projector.domain.shape[1:], dtype=data.dtype)
     for first in range(0, slices.shape[0], LANES):
         load_projections(data, first, scale, block)
-        _filter(block, response, filtered)
-        _backproject_pixels(filtered, plan.column, plan.distance, plan.column_per_rad, image)
+        _filter(block, response, plan.added[0], filtered)
+        _backproject_pixels(filtered, plan.column, plan.distance, plan.column_per_rad, plan.middle, image)
         _store(image, first, slices)
     return volume
 
@@ -110,6 +113,8 @@ class _Plan(NamedTuple):
         offsets of the pixel from the source, across and along the line to the detector centre, mm.
     column_per_rad : columns per angle of a curved detector; 0 for a flat one
     pitch : column pitch, in mm (flat) or rad (curved)
+    middle : padded index of the detector centre
+    added : columns of zeros before and behind the measured ones, for offset detectors
     """
 
     scale: FloatArray
@@ -117,6 +122,8 @@ class _Plan(NamedTuple):
     distance: FloatArray
     column_per_rad: float
     pitch: float
+    middle: float
+    added: tuple[int, int] = (0, 0)
 
 
 def _plan(geometry: TomographyGeometry, grid: ImageGrid) -> _Plan:
@@ -132,7 +139,7 @@ def _plan(geometry: TomographyGeometry, grid: ImageGrid) -> _Plan:
         distance = np.tile((1.0, 0.0, 0.0), (geometry.n_views, 1))
         angle = np.arctan2(first[:, 1], first[:, 0])
         scale = np.broadcast_to(angular_weights(angle, math.pi)[0][:, None], (geometry.n_views, geometry.n_columns))
-        return _Plan(scale, column, distance, 0.0, _common(np.abs(step_mm), "column pitch across the rays"))
+        return _Plan(scale, column, distance, 0.0, _common(np.abs(step_mm), "column pitch across the rays"), middle)
     radius_mm = np.linalg.norm(first, axis=1)
     if (radius_mm < 1e-9 * geometry.source_to_detector_mm).any():
         raise GeometryError(
@@ -144,13 +151,16 @@ def _plan(geometry: TomographyGeometry, grid: ImageGrid) -> _Plan:
     cos = np.einsum("vci,vi->vc", direction, to_axis)
     sin = to_axis[:, None, 0] * direction[..., 1] - to_axis[:, None, 1] * direction[..., 0]
     weights, is_full = angular_weights(beta, 2 * math.pi)
-    redundancy = np.full_like(cos, 0.5) if is_full else _short_scan_weights(beta, np.arctan2(sin, cos))
+    gamma = np.arctan2(sin, cos)
+    added = mirrored_columns(gamma) if is_full else (0, 0)
+    middle += added[0]
+    redundancy = full_turn_weights(gamma) if is_full else short_scan_weights(beta, gamma)
     scale = weights[:, None] * redundancy * radius_mm[:, None] * cos
     if geometry.detector == "curved":
         reach_mm = geometry.source_to_detector_mm
         along = _over_pixels((centre - first) / reach_mm[:, None], first, grid)
         pitch = _common(pitch_mm / reach_mm, "angle between columns")
-        return _Plan(scale, _over_pixels(u_hat, first, grid), along, 1.0 / pitch, pitch)
+        return _Plan(scale, _over_pixels(u_hat, first, grid), along, 1.0 / pitch, pitch, middle, added)
     normal = np.stack((-u_hat[:, 1], u_hat[:, 0]), axis=1)
     depth_mm = (normal * (centre - first)).sum(axis=1)
     normal *= np.sign(depth_mm)[:, None]
@@ -159,7 +169,8 @@ def _plan(geometry: TomographyGeometry, grid: ImageGrid) -> _Plan:
     distance = _over_pixels(normal, first, grid)
     column = _over_pixels(u_hat, first, grid) * (depth_mm / pitch_mm)[:, None]
     column += distance * (middle - across_mm / pitch_mm)[:, None]
-    return _Plan(scale * depth_mm[:, None], column, distance, 0.0, _common(pitch_mm, "column pitch"))
+    pitch = _common(pitch_mm, "column pitch")
+    return _Plan(scale * depth_mm[:, None], column, distance, 0.0, pitch, middle, added)
 
 
 def _over_pixels(axis: FloatArray, origin: FloatArray, grid: ImageGrid) -> FloatArray:
@@ -177,89 +188,24 @@ def _common(values: FloatArray, what: str) -> float:
     return float(values[0])
 
 
-def angular_weights(angles_rad: FloatArray, period: float) -> tuple[FloatArray, bool]:
-    """Half the gaps to the neighbours of each angle modulo `period`, and whether the angles go all the way round.
-
-    One gap more than three times the next largest is the end of the arc, no gap between views: it counts as the next.
-    """
-    folded = np.mod(angles_rad, period)
-    order = np.argsort(folded, kind="stable")
-    gaps = np.diff(folded[order], append=folded[order[0]] + period)  # gap k lies after angle k
-    is_full = True
-    if gaps.size > 1:
-        widest, next_widest = (int(k) for k in np.argsort(gaps)[[-1, -2]])
-        if gaps[widest] > 3.0 * gaps[next_widest] > 0.0:
-            gaps[widest] = gaps[next_widest]
-            is_full = False
-    weights = np.empty_like(folded)
-    weights[order] = 0.5 * (gaps + np.roll(gaps, 1))
-    return weights, is_full
-
-
-def _short_scan_weights(beta: FloatArray, gamma: FloatArray) -> FloatArray:
-    """Shares (view, column) of rays from source angles `beta` at ray angles `gamma`; those of opposite rays add to one.
-
-    Both angles turn from x to y, so the ray (beta, gamma) comes back as (beta + pi + 2 gamma, -gamma).
-    """
-    folded = np.sort(np.mod(beta, 2 * math.pi))
-    gaps = np.diff(folded, append=folded[0] + 2 * math.pi)
-    widest = int(np.argmax(gaps))
-    step = float(np.sort(gaps)[-2])
-    arc = 2 * math.pi - gaps[widest] + step  # each view stands for half a step to both sides
-    first = folded[(widest + 1) % folded.size] - 0.5 * step
-    passed = np.mod(beta - first, 2 * math.pi)[:, None]
-    excess = 0.5 * (arc - math.pi)
-    if excess >= np.abs(gamma).max() - step:
-        excess = max(excess, float(np.abs(gamma).max()) + 1e-6)
-        rise = np.sin(0.25 * math.pi * passed / (excess - gamma)) ** 2
-        fall = np.sin(0.25 * math.pi * np.maximum(math.pi + 2 * excess - passed, 0.0) / (excess + gamma)) ** 2
-        early, late = passed < 2 * (excess - gamma), passed > math.pi - 2 * gamma
-        return np.where(early, rise, np.where(late, fall, 1.0))
-
-    def share(angle: FloatArray) -> FloatArray:
-        edge = np.minimum(angle, arc - angle) / (0.1 * arc)
-        return np.sin(0.5 * math.pi * np.clip(edge, 0.0, 1.0)) ** 2
-
-    own = share(passed)
-    return own / (own + share(np.mod(passed + math.pi + 2 * gamma, 2 * math.pi)))
-
-
-def _response(plan: _Plan, n_columns: int, filter: Filter, cutoff: float) -> FloatArray:
-    """Frequency response of the windowed ramp for `scipy.fft.rfft` at a length that leaves no wrap-around.
-
-    Built from the kernel sampled in space (Kak and Slaney, equations 61 and 101), which keeps the mean right.
-    """
-    length = 2 * fft.next_fast_len(n_columns, real=True)
-    offset = np.minimum(np.arange(length), length - np.arange(length))
-    odd = (offset % 2 == 1) & (offset < n_columns)
-    distance = offset * plan.pitch
-    if plan.column_per_rad:
-        distance = np.sin(distance)
-    kernel = np.zeros(length)
-    kernel[0] = 0.25 / plan.pitch**2
-    kernel[odd] = -1.0 / (math.pi * distance[odd]) ** 2
-    frequency = np.arange(length // 2 + 1) / (0.5 * length) / cutoff
-    window = np.where(frequency <= 1.0, WINDOWS[filter](np.minimum(frequency, 1.0)), 0.0)
-    return np.asarray(fft.rfft(kernel).real * window * plan.pitch, dtype=np.float64)
-
-
-def _filter(block: NDArray[Any], response: NDArray[Any], filtered: NDArray[Any]) -> None:
-    """Filter `block` (view, column, lane) along columns into the columns 1.. of `filtered`."""
-    n_columns, length = block.shape[1], 2 * (response.size - 1)
+def _filter(block: NDArray[Any], response: NDArray[Any], before: int, filtered: NDArray[Any]) -> None:
+    """Filter `block` (view, column, lane) along columns into `filtered`, from `before` columns before its first on."""
+    n_filtered, length = filtered.shape[1] - 2, 2 * (response.size - 1)
     workers = get_num_threads()
     for start in range(0, block.shape[0], VIEWS_PER_FFT):
         views = slice(start, start + VIEWS_PER_FFT)
         spectrum = fft.rfft(block[views], length, axis=1, workers=workers)
         spectrum *= response[:, None]
-        filtered[views, 1:-1] = fft.irfft(spectrum, length, axis=1, workers=workers, overwrite_x=True)[:, :n_columns]
+        result = fft.irfft(spectrum, length, axis=1, workers=workers, overwrite_x=True)
+        filtered[views, 1 : before + 1] = result[:, length - before :]
+        filtered[views, before + 1 : -1] = result[:, : n_filtered - before]
 
 
 @njit(fastmath=FAST, cache=True)
 def _backproject_rows(
-    filtered: Any, column: Any, distance: Any, column_per_rad: float, first: int, last: int, image: Any
+    filtered: Any, column: Any, distance: Any, column_per_rad: float, middle: float, first: int, last: int, image: Any
 ) -> None:
     n_padded, n_x = filtered.shape[1], image.shape[1]
-    middle = 0.5 * (n_padded - 1)
     for view in range(filtered.shape[0]):
         for y in range(first, last):
             for x in range(n_x):
@@ -279,14 +225,16 @@ def _backproject_rows(
 
 
 @njit(parallel=True, cache=True)
-def _backproject_pixels(filtered: Any, column: Any, distance: Any, column_per_rad: float, image: Any) -> None:
+def _backproject_pixels(
+    filtered: Any, column: Any, distance: Any, column_per_rad: float, middle: float, image: Any
+) -> None:
     """Write to `image` (y, x, lane) the sum over views of `filtered` (view, column + 2, lane) where pixels meet it."""
     n = image.shape[0]
     for task in prange((n + ROWS_PER_TASK - 1) // ROWS_PER_TASK):
         first = task * ROWS_PER_TASK
         last = min(n, first + ROWS_PER_TASK)
         image[first:last] = 0
-        _backproject_rows(filtered, column, distance, column_per_rad, first, last, image)
+        _backproject_rows(filtered, column, distance, column_per_rad, middle, first, last, image)
 
 
 @njit(parallel=True, cache=True)

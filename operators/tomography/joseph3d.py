@@ -110,7 +110,8 @@ def _upright_views(
     source_across = np.where(marches_y, source[:, 0:1], source[:, 1:2])
     slope = across / along
     columns = np.stack(
-        (marches_y, source_across - slope * source_along + 1.0, slope, -source_along / along, 1.0 / along, lowest), axis=2
+        (marches_y, source_across - slope * source_along + 1.0, slope, -source_along / along, 1.0 / along, lowest),
+        axis=2,
     )
     square = ((first[..., :2] * voxel_mm[:2]) ** 2).sum(axis=2) / along**2
     rise = voxel_mm[2] / np.abs(along)
@@ -263,7 +264,7 @@ def _backproject_planes(
 
 @njit(parallel=True, cache=True)
 def _backproject_upright(rays: Any, n_rows: int, columns: Any, heights: Any, n_z: int, image: Any) -> None:
-    """Write to `image` (y + 2, x + 2, padded z) the transpose of `_project_upright`; its padding takes what falls outside."""
+    """Write to `image` (y + 2, x + 2, padded z) the transpose of `_project_upright`; the padding is spoilt."""
     n_y, n_x, n_padded = image.shape
     image[:] = 0
     for march_y in range(2):
@@ -293,7 +294,7 @@ def _aimed(source: Any, first: Any, row: int, step: Any, voxel_mm: Any) -> Any:
 
 @njit(cache=True)
 def _strides(axis: int, n_z: int, n_y: int, n_x: int) -> Any:
-    """Number and position step of the planes along `axis` of (z, y, x), then of the other two axes, x before y before z."""
+    """Number and position step of the planes along `axis` of (z, y, x), then of the others, x before y before z."""
     if axis == 0:
         return n_x, 1, n_y, n_x, n_z, n_y * n_x
     if axis == 1:
@@ -314,7 +315,9 @@ def _inside(start: float, slope: float, n: int, first: int, last: int) -> Any:
 
 
 @njit(parallel=True, fastmath=FAST, cache=True)
-def _project_tilted(volume: Any, views: Any, source: Any, first: Any, step: Any, voxel_mm: Any, projections: Any) -> None:
+def _project_tilted(
+    volume: Any, views: Any, source: Any, first: Any, step: Any, voxel_mm: Any, projections: Any
+) -> None:
     """Write the line integrals of `volume` (z, y, x) along tilted views into `projections` (view, row, column)."""
     n_z, n_y, n_x = volume.shape
     n_rows, n_columns = projections.shape[1:]
@@ -360,7 +363,7 @@ def _spread_tilted(
     voxels: Any,
 ) -> None:
     """Add to the planes start..stop along `axis` what the rays that march along it leave there."""
-    n, stride, n_a, step_a, n_b, step_b = _strides(axis, shape[0], shape[1], shape[2])
+    _, stride, n_a, step_a, n_b, step_b = _strides(axis, shape[0], shape[1], shape[2])
     n_rows, n_columns = projections.shape[1:]
     number = voxels.dtype.type
     for view in range(views.size):
@@ -393,9 +396,7 @@ def _backproject_tilted(
         n = _strides(axis, volume.shape[0], volume.shape[1], volume.shape[2])[0]
         for task in prange(tasks):
             start, stop = task * n // tasks, (task + 1) * n // tasks
-            _spread_tilted(
-                projections, views, source, first, step, voxel_mm, axis, start, stop, volume.shape, voxels
-            )
+            _spread_tilted(projections, views, source, first, step, voxel_mm, axis, start, stop, volume.shape, voxels)
 
 
 def _image(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Filtered backprojection: the direct inversion of parallel and fan beam CT."""
+"""Filtered backprojection: the direct inversion of parallel and fan beam CT, and FDK for cone beams."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from operators.tomography import Projector, filtered_backprojection
+from operators.tomography import ConeProjector, Projector, filtered_backprojection
 from recon3d.errors import InputError
 from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.problem import Problem
@@ -16,7 +16,8 @@ from recon3d.run import Run
 class FBP(Method):
     """Filter each view, project back, weight by angle: exact for dense, noise-free views.
 
-    Kak and Slaney, Principles of Computerized Tomographic Imaging, chapter 3; short scans after Parker (1982).
+    Kak and Slaney, Principles of Computerized Tomographic Imaging, chapter 3; short scans after Parker (1982). Circular
+    cone beams after Feldkamp, Davis and Kress (1984), exact in the plane of the source.
     """
 
     name: ClassVar[str] = "fbp"
@@ -36,7 +37,7 @@ class FBP(Method):
         return 1.0
 
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
-        if not isinstance(problem.A, Projector):
+        if not isinstance(problem.A, Projector | ConeProjector):
             raise InputError(f"Method 'fbp' needs a CT scan, '{problem.name}' is not one: choose sirt or tv.")
         image = filtered_backprojection(problem.A, problem.y, filter=self.filter, cutoff=self.cutoff)
         return finish(problem, image)

@@ -7,7 +7,7 @@ from numba import config, get_num_threads, set_num_threads
 
 from operators.errors import GeometryError, ShapeError
 from operators.tomography import ImageGrid, Projector, TomographyGeometry, filtered_backprojection
-from operators.tomography.fbp import _short_scan_weights, angular_weights
+from operators.tomography.weights import angular_weights, short_scan_weights
 
 compiled = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="too slow without compiled kernels")
 MU_PER_MM = 0.02
@@ -139,7 +139,7 @@ def test_opposite_rays_share_one(arc_deg):
     step = math.radians(0.5)
     beta = np.arange(0, math.radians(arc_deg), step)
     gamma = np.arange(-20, 21) * 0.5 * step
-    weights = _short_scan_weights(beta, np.tile(gamma, (beta.size, 1)))
+    weights = short_scan_weights(beta, np.tile(gamma, (beta.size, 1)))
     assert weights.min() >= 0
     assert weights.max() <= 1 + 1e-12
     n_turn = round(2 * math.pi / step)
@@ -156,7 +156,7 @@ def test_short_scan_weights_are_parkers():
     step = math.radians(0.5)
     beta = np.arange(0, math.radians(220.0), step) + 0.5 * step
     delta = math.radians(20.0)
-    weights = _short_scan_weights(beta, np.zeros((beta.size, 1)))[:, 0]
+    weights = short_scan_weights(beta, np.zeros((beta.size, 1)))[:, 0]
     rising = beta < 2 * delta
     np.testing.assert_allclose(weights[rising], np.sin(math.pi * beta[rising] / (4 * delta)) ** 2, atol=1e-9)
 
