@@ -210,7 +210,7 @@ class SeriesWriter:
     def _default_window(self) -> tuple[float, float]:
         if self.source is not None:
             centre, width = (value(self.source.first, k) for k in ("WindowCenter", "WindowWidth"))
-            same = stacks_units(self.source.first) == self.volume.units
+            same = _source_units(self.source.first) == self.volume.units
             try:
                 if same and float(np.ravel(width)[0]) >= 1:
                     return float(np.ravel(centre)[0]), float(np.ravel(width)[0])
@@ -513,7 +513,7 @@ def recon3d_version() -> str:
         return ""
 
 
-def stacks_units(dataset: Dataset) -> str:
+def _source_units(dataset: Dataset) -> str:
     """Units of a single-frame source."""
     return "HU" if value(dataset, "Modality") == "CT" and value(dataset, "RescaleType", "HU") == "HU" else "1"
 
