@@ -53,7 +53,9 @@ def room(module: str) -> str | None:
         return "operators"
     if parts[0] != "recon3d":
         return None
-    return parts[1] if len(parts) > 1 else ""
+    if len(parts) == 1:
+        return ""
+    return "acquisitions" if parts[1].startswith("acquisitions_") else parts[1]
 
 
 def sources() -> list[Path]:

@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger("numba").setLevel(logging.ERROR)
     try:
         result = app(arguments or ["--help"], prog_name="recon3d", standalone_mode=False)
-        return result if isinstance(result, int) else DONE
+        if result != INTERRUPTED:  # the command line library turns Ctrl-C into this or into Abort
+            return result if isinstance(result, int) else DONE
+        message, code = _translate(KeyboardInterrupt())
     except typer.Exit as end:
         return end.exit_code
     except typer.Abort:
