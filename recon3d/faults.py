@@ -50,7 +50,7 @@ def _field_names(model: type[BaseModel], path: Sequence[str | int]) -> list[str]
     """Names of the fields of the model that `path` leads to."""
     here: Any = model
     for part in path:
-        field = here.model_fields.get(part) if isinstance(here, type) and issubclass(here, BaseModel) else None
+        field = here.model_fields.get(str(part)) if isinstance(here, type) and issubclass(here, BaseModel) else None
         here = _model_in(field.annotation) if field is not None else None
         if here is None:
             return []

@@ -63,7 +63,7 @@ def sources() -> list[Path]:
 
 
 def imported(tree: ast.AST, module: str) -> set[str]:
-    """Every module that a file names in an import, inside functions too; for the eyes of a type checker alone excepted."""
+    """Every module that a file names in an import, inside functions too."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

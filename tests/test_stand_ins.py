@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +23,7 @@ from recon3d import acquisitions, methods
 from recon3d.cli import main
 from recon3d.grid import AffineGrid, SurveyGrid
 from recon3d.methods.base import Method, Models, Reconstruction, finish
+from recon3d.priors import Card
 from recon3d.problem import Problem, problem_for
 from recon3d.run import Run, SilentRun
 from recon3d.scan import Scan
@@ -79,10 +79,10 @@ def mri(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     seen = Space(("coil", "z", "y", "x"), tuple(maps.shape), image.dtype)
     kspace = Space(("coil", "kz", "ky", "kx"), tuple(maps.shape), image.dtype)
     coils = FunctionOperator(image, seen, lambda x: maps * x.unsqueeze(-4), lambda y: (maps.conj() * y).sum(-4), device)
-    axes = (-3, -2, -1)
+    options: dict[str, Any] = {"dim": (-3, -2, -1), "norm": "ortho"}
     fourier = FunctionOperator(
-        seen, kspace, lambda x: torch.fft.fftn(x, dim=axes, norm="ortho"), lambda y: torch.fft.ifftn(y, dim=axes, norm="ortho"), device
-    )  # fmt: skip
+        seen, kspace, lambda x: torch.fft.fftn(x, **options), lambda y: torch.fft.ifftn(y, **options), device
+    )
     mask = Diagonal(torch.as_tensor(scan.acquisition["mask"]).to(device), kspace)
     return mask @ fourier @ coils
 
@@ -210,7 +210,10 @@ class Shrink:
     """A model of one number: D(x, sigma) = keep x."""
 
     keep: float
-    card: Any = SimpleNamespace(name="shrink", sha256="0")
+    card: ClassVar[Card] = Card(
+        name="shrink", modality="any", units="1", scale=1.0, sigma_min=0.01, sigma_max=1.0, sigma_data=0.5,
+        voxel_mm=(0.1, 10.0), architecture={}, licence="Apache-2.0",
+    )  # fmt: skip
 
     def bytes_per_slice(self, shape: tuple[int, ...]) -> int:
         return 0

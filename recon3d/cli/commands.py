@@ -142,7 +142,8 @@ def convert(
     """Convert between formats, exact in world coordinates."""
     from recon3d.io.convert import convert as convert_file
 
-    convert_file(input, output, overwrite=force, **({} if series is None else {"series": series}))
+    options: dict[str, Any] = {} if series is None else {"series": series}
+    convert_file(input, output, overwrite=force, **options)
     typer.echo(f"{output}: written")
 
 

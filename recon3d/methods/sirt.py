@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from pydantic import Field
 from torch import Tensor
@@ -34,7 +34,7 @@ class SIRT(Method):
         def report(step: int, x: Tensor, residual: Tensor) -> bool:
             return run.step(first + step - 1, {"x": x}, {"residual": float(residual)})
 
-        x = state["x"]
+        x = cast(Tensor, state["x"])
         if first < self.iterations:
             x = sirt(
                 task.A,

@@ -15,7 +15,7 @@ import numpy as np
 import recon3d
 from recon3d.acquisitions import is_stack_of_slices, on_grid, select_views, water_attenuation_per_mm
 from recon3d.config import ReconstructConfig, SimulateConfig, parse_bytes
-from recon3d.errors import ConfigError, DeviceError, InputError, ModelError
+from recon3d.errors import ConfigError, DeviceError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.io import atomic_path, load, save
 from recon3d.io.atomic import check_output
@@ -60,7 +60,7 @@ class CasePlan:
         memory = self.memory
         slices = self.problem.domain.shape[-3]
         slabs = "whole" if memory.slab >= slices else f"slabs of {memory.slab} slices"
-        lines = [
+        return [
             f"scan     {self.scan}",
             f"grid     {_describe_grid(self.problem)}",
             f"output   {self.problem.output[0]}",
@@ -71,12 +71,12 @@ class CasePlan:
             + (f", micro-batch {memory.micro_batch}" if self.models else ""),
             f"memory   about {memory.forecast / MEBI:.0f} MiB of {memory.limit / MEBI:.0f} MiB allowed",
         ]
-        return lines
 
 
 def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     """The scan in a file, with what the configuration adds to it."""
-    found = load(path, **({"mapping": config.source} if config.source is not None else {}))
+    options: dict[str, Any] = {} if config.source is None else {"mapping": config.source}
+    found = load(path, **options)
     if isinstance(found, Volume):
         raise InputError(
             f"{path} holds a volume, not measurements: make a scan of it with `recon3d simulate {path.name} SCAN.h5 --config "
@@ -164,7 +164,7 @@ def reconstruct_case(
             "result": {
                 "units": result.volume.units,
                 "shape": list(result.volume.shape),
-                **{k: v for k, v in result.facts.items()},
+                **result.facts,
             },
             "plan": {"threads": plan.threads, "device": plan.device, **vars(plan.memory)},
             "seconds": round(time.perf_counter() - began, 2),
@@ -238,7 +238,7 @@ def _on_grid(scan: Scan, config: ReconstructConfig) -> Scan:
     if wanted.shape is not None:
         return scan.on(scan.grid.resampled(wanted.shape))
     voxel = np.broadcast_to(np.asarray(wanted.voxel_mm, dtype=float), (3,)).copy()
-    if np.ndim(wanted.voxel_mm) == 0 and is_stack_of_slices(scan):
+    if isinstance(wanted.voxel_mm, float) and is_stack_of_slices(scan):
         voxel[0] = scan.grid.voxel_mm[0]  # one detector row is one slice: their pitch is not ours to choose
     return scan.on(scan.grid.with_voxel_mm(tuple(voxel)))
 

@@ -24,16 +24,16 @@ def test_a_gpu_that_is_asked_for_and_absent(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device("cuda:1") == "cuda:1"
     assert choose_device("cuda") == "cuda"
-    with pytest.raises(DeviceError, match="cuda:2 was asked for, but this machine has 2 CUDA devices"):
+    with pytest.raises(DeviceError, match=r"cuda:2 was asked for, but this machine has 2 CUDA devices"):
         choose_device("cuda:2")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceError, match="has 0 CUDA devices: use run.device=cpu"):
+    with pytest.raises(DeviceError, match=r"has 0 CUDA devices: use run.device=cpu"):
         choose_device("cuda")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "", "tpu:0"])
 def test_names_that_mean_nothing(name: str) -> None:
-    with pytest.raises(DeviceError, match="auto, cpu, cuda or cuda:N"):
+    with pytest.raises(DeviceError, match=r"auto, cpu, cuda or cuda:N"):
         choose_device(name)
 
 
