@@ -185,5 +185,5 @@ def test_a_config_survives_being_written_and_read(
     }
     config = validate(ReconstructConfig, content, "test")
     path = tmp_path / "written.yaml"
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), allow_unicode=True), encoding="utf-8")
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
     assert load_config(ReconstructConfig, path) == config

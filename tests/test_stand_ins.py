@@ -211,8 +211,8 @@ class Shrink:
 
     keep: float
     card: ClassVar[Card] = Card(
-        name="shrink", modality="any", units="1", scale=1.0, sigma_min=0.01, sigma_max=1.0, sigma_data=0.5,
-        voxel_mm=(0.1, 10.0), architecture={}, licence="Apache-2.0",
+        name="shrink", modality="direct", units="1", scale=1.0, sigma_min=0.01, sigma_max=1.0, sigma_data=0.5,
+        voxel_mm=(0.1, 10.0), smallest_side=4, architecture={}, licence="Apache-2.0",
     )  # fmt: skip
 
     def bytes_per_slice(self, shape: tuple[int, ...]) -> int:
