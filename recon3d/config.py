@@ -115,12 +115,18 @@ class GeometryConfig(Section):
     """A circular CT acquisition."""
 
     views: int = Field(180, ge=1, description="number of views")
-    arc_deg: float | None = Field(None, gt=0, le=360, description="angular range; 180 for parallel, 360 for fan beam")
+    arc_deg: float | None = Field(
+        None, gt=0, le=36000, description="angular range; 180 for parallel, else 360; a helix turns further"
+    )
     start_deg: float = 0.0
-    source_to_axis_mm: float | None = Field(None, gt=0, description="fan beam only")
-    source_to_detector_mm: float | None = Field(None, gt=0, description="fan beam only")
+    source_to_axis_mm: float | None = Field(None, gt=0, description="fan and cone beam")
+    source_to_detector_mm: float | None = Field(None, gt=0, description="fan and cone beam")
+    detector: Literal["flat", "curved"] | None = Field(None, description="fan and cone beam; flat by default")
     n_columns: int | None = Field(None, ge=1, description="detector pixels per row; enough to see the whole grid by default")
     column_mm: float | None = Field(None, gt=0, description="detector pixel width; as fine as the voxels by default")
+    n_rows: int | None = Field(None, ge=1, description="cone beam only; enough to see the whole grid by default")
+    row_mm: float | None = Field(None, gt=0, description="cone beam only, height; as fine as the voxels by default")
+    advance_mm: float | None = Field(None, description="cone beam only: along the axis per turn, for a helix")
 
 
 class NoiseConfig(Section):
@@ -134,7 +140,7 @@ class SimulateConfig(Section):
 
     task: Literal["simulate"] = "simulate"
     description: str = ""
-    beam: Literal["parallel", "fan"] = "parallel"
+    beam: Literal["parallel", "fan", "cone"] = "parallel"
     geometry: GeometryConfig = GeometryConfig()
     noise: NoiseConfig = NoiseConfig()
     finer: int = Field(2, ge=1, description="how much finer than the volume the truth is projected (1: inverse crime)")

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from operators.tomography import ImageGrid, Projector, TomographyGeometry
+from operators.tomography import ConeProjector, ImageGrid, Projector, TomographyGeometry
 from recon3d.errors import ConfigError, GeometryError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.scan import Scan
@@ -31,6 +31,8 @@ WATER_PER_MM = 0.0193
 MOST_PHOTONS = 1e15
 """Beyond it counts no longer differ from their mean in single precision."""
 SLICES_AT_ONCE = 16
+BYTES_AT_ONCE = 1 << 28
+"""Of the finer truth, and of the rays, of a cone scan."""
 
 
 def simulate(
@@ -81,7 +83,7 @@ def simulate_ct(
     volume: Volume,
     *,
     views: int,
-    beam: Literal["parallel", "fan"] = "parallel",
+    beam: Literal["parallel", "fan", "cone"] = "parallel",
     arc_deg: float | None = None,
     start_deg: float = 0.0,
     photons: float | None = None,
@@ -90,30 +92,37 @@ def simulate_ct(
     detector: Literal["flat", "curved"] = "flat",
     n_columns: int | None = None,
     column_mm: float | None = None,
+    n_rows: int | None = None,
+    row_mm: float | None = None,
+    advance_mm: float = 0.0,
     water_per_mm: float | None = None,
     seed: int = 0,
     finer: int = 2,
     first_slice: int = 0,
 ) -> Scan:
-    """CT projections of a volume: line integrals, each slice on a detector row of its own.
+    """CT projections of a volume: line integrals, in parallel and fan beams each slice on a detector row of its own.
 
-    Rotation is about the centre of each slice; the first axis of the volume is the axis of rotation.
+    Rotation is about the centre of each slice; the first axis of the volume is the axis of rotation. The source of a
+    cone scan turns in the plane of the middle slice, or along a helix about it.
 
     Parameters
     ----------
     volume : CT in HU (below -1000 counts as vacuum) or 1/mm, real, shape (z, y, x), on an AffineGrid
     views : number of angles ``start_deg + k arc_deg / views``, so the last one stays a step short of the end
-    beam : "parallel" or "fan"
-    arc_deg : by default 180 for a parallel and 360 for a fan beam
+    beam : "parallel", "fan" or "cone"
+    arc_deg : by default 180 for a parallel and 360 for a fan or cone beam; a helix turns further
     photons : photons per detector pixel and view without object; counts are Poisson, and a pixel that counts none is
         given one (its line integral is then log(photons), too low); None for no noise
-    source_to_axis_mm, source_to_detector_mm : of the fan; the defaults are those of a clinical scanner
-    detector : "flat" or "curved" (fan only)
+    source_to_axis_mm, source_to_detector_mm : of the fan or cone; the defaults are those of a clinical scanner
+    detector : "flat" or "curved" (fan, cone)
     n_columns, column_mm : detector pixels; by default as wide as a voxel at the axis, and as many as see the whole grid
+    n_rows, row_mm : the same along the axis, for a cone beam; in the other beams a row is a slice
+    advance_mm : of a cone beam, per full turn, along the axis; not zero for a helix
     water_per_mm : attenuation of water, which turns HU into 1/mm; 0.0193 by default for a volume in HU
-    seed : of the noise, keyed by (seed, slice): the noise of a slice does not depend on which others are simulated
+    seed : of the noise, keyed by (seed, slice): the noise of a slice does not depend on which others are simulated; by
+        (seed, row) in a cone beam
     finer : sub-voxels per voxel edge and rays per detector pixel; 1 is the inverse crime
-    first_slice : number of the first slice, for a slab of a larger volume
+    first_slice : number of the first slice, for a slab of a larger volume; not for cone beams
 
     Returns
     -------
@@ -139,9 +148,30 @@ def simulate_ct(
     if not pitch_mm > 0:
         raise ConfigError(f"'column_mm' is a positive length, got {column_mm}.")
     n = math.ceil(2 * half_mm / pitch_mm) if n_columns is None else int(n_columns)
+    if beam == "cone":
+        magnification = source_to_detector_mm / source_to_axis_mm
+        height_mm = grid.voxel_mm[0] * magnification if row_mm is None else float(row_mm)
+        if not height_mm > 0:
+            raise ConfigError(f"'row_mm' is a positive length, got {row_mm}.")
+        tallest_mm = grid.shape[0] * grid.voxel_mm[0] * source_to_detector_mm / (source_to_axis_mm - radius_mm)
+        rows = math.ceil(tallest_mm / height_mm) if n_rows is None else int(n_rows)
+    elif n_rows is not None or row_mm is not None or advance_mm:
+        raise ConfigError(f"'n_rows', 'row_mm' and 'advance_mm' are of a cone beam; a row of a {beam} beam is a slice.")
 
     def geometry(rays: int) -> TomographyGeometry:
-        """The detector with each column split into so many rays."""
+        """The detector with each pixel split into so many rays along the columns, and along the rows of a cone beam."""
+        if beam == "cone":
+            return TomographyGeometry.helical(
+                angles,
+                advance_mm,
+                source_to_axis_mm,
+                source_to_detector_mm,
+                rays * n,
+                pitch_mm / rays,
+                rays * rows,
+                height_mm / rays,
+                detector=detector,
+            )
         pixels: dict[str, Any] = {
             "n_columns": rays * n,
             "column_mm": pitch_mm / rays,
@@ -152,22 +182,12 @@ def simulate_ct(
             return TomographyGeometry.parallel(angles, **pixels)
         return TomographyGeometry.fan(angles, source_to_axis_mm, source_to_detector_mm, detector=detector, **pixels)
 
-    z, y, x = grid.shape
-    fine = ImageGrid((z, y * finer, x * finer), (grid.voxel_mm[0], grid.voxel_mm[1] / finer, grid.voxel_mm[2] / finer))
-    projector = Projector(geometry(finer), fine)
     measured = geometry(1)
-    data = np.empty(measured.shape, np.float32)
-    for start in range(0, z, SLICES_AT_ONCE):
-        stop = min(start + SLICES_AT_ONCE, z)
-        slab = projector.restrict("z", start, stop)
-        assert slab is not None  # parallel and fan scans are stacks of slices
-        truth = refined(mu(start, stop), finer)
-        integrals = slab.operator(torch.from_numpy(truth)).numpy()
-        rows = _averaged(integrals, finer)
-        if photons is not None:
-            for row in range(stop - start):
-                rows[:, row] = _counted(rows[:, row], photons, seed, first_slice + start + row)
-        data[:, start:stop] = rows
+    project = _cone_integrals if beam == "cone" else _stacked_integrals
+    data = project(mu, grid, geometry(finer), finer)
+    if photons is not None:
+        for row in range(measured.n_rows):
+            data[:, row] = _counted(data[:, row], photons, seed, first_slice + row)
     return Scan(
         kind="ct",
         data=data,
@@ -184,6 +204,52 @@ def simulate_ct(
 SIMULATORS: dict[str, Callable[..., Scan]] = {"ct": simulate_ct}
 
 
+def _stacked_integrals(
+    mu: Callable[[int, int], NDArray[np.float32]], grid: ImageGrid, geometry: TomographyGeometry, finer: int
+) -> NDArray[np.float32]:
+    """What the pixels of a parallel or fan scan see; `geometry` has `finer` rays along each pixel's columns."""
+    z, y, x = grid.shape
+    fine = ImageGrid((z, y * finer, x * finer), (grid.voxel_mm[0], grid.voxel_mm[1] / finer, grid.voxel_mm[2] / finer))
+    projector = Projector(geometry, fine)
+    data = np.empty((geometry.n_views, z, geometry.n_columns // finer), np.float32)
+    for start in range(0, z, SLICES_AT_ONCE):
+        stop = min(start + SLICES_AT_ONCE, z)
+        slab = projector.restrict("z", start, stop)
+        assert slab is not None  # parallel and fan scans are stacks of slices
+        truth = refined(mu(start, stop), finer)
+        integrals = slab.operator(torch.from_numpy(truth)).numpy()
+        data[:, start:stop] = _averaged(integrals, 1, finer)
+    return data
+
+
+def _cone_integrals(
+    mu: Callable[[int, int], NDArray[np.float32]], grid: ImageGrid, geometry: TomographyGeometry, finer: int
+) -> NDArray[np.float32]:
+    """What the pixels of a cone scan see; `geometry` has `finer` x `finer` rays in each of them.
+
+    Slabs of the finer truth are projected and summed for as many views as fit, so that neither it nor all rays need be
+    in memory at once.
+    """
+    z, y, x = (n * finer for n in grid.shape)
+    depth, height, width = (mm / finer for mm in grid.voxel_mm)
+    projector = ConeProjector(geometry, ImageGrid((z, y, x), (depth, height, width)))
+    n_views, n_rows, n_columns = geometry.shape
+    slices = max(1, BYTES_AT_ONCE // (4 * finer * y * x))
+    views_at_once = max(1, BYTES_AT_ONCE // (4 * n_rows * n_columns))
+    data = np.empty((n_views, n_rows // finer, n_columns // finer), np.float32)
+    for first in range(0, n_views, views_at_once):
+        views = slice(first, min(n_views, first + views_at_once))
+        part = ConeProjector(geometry[views], projector.grid)
+        integrals = torch.zeros(part.range.shape)
+        for start in range(0, grid.shape[0], slices):
+            stop = min(start + slices, grid.shape[0])
+            below, above = max(0, start - 1), min(stop + 1, grid.shape[0])  # neighbours give the slopes
+            truth = _split(refined(mu(below, above), finer), finer)[(start - below) * finer : (stop - below) * finer]
+            integrals += part.partial(start * finer, stop * finer)(torch.from_numpy(truth))
+        data[views] = _averaged(integrals.numpy(), finer, finer)
+    return data
+
+
 def refined(image: NDArray[np.float32], times: int) -> NDArray[np.float32]:
     """Each pixel of the last two axes split into `times` x `times` whose mean is the pixel.
 
@@ -191,21 +257,30 @@ def refined(image: NDArray[np.float32], times: int) -> NDArray[np.float32]:
     no value leaves the range of the pixel and its neighbours, so edges do not ring and air stays empty.
     """
     image = np.ascontiguousarray(image, dtype=np.float32)
+    for _ in range(2):  # split the last axis, then take the other one's turn
+        image = np.ascontiguousarray(_split_last(image, times).swapaxes(-1, -2))
+    return image
+
+
+def _split(volume: NDArray[np.float32], times: int) -> NDArray[np.float32]:
+    """Each slice of (z, y, x) split in the same way."""
+    return np.ascontiguousarray(np.moveaxis(_split_last(np.moveaxis(volume, 0, -1), times), -1, 0))
+
+
+def _split_last(image: NDArray[np.float32], times: int) -> NDArray[np.float32]:
     if times == 1:
         return image
     places = ((np.arange(times) + 0.5) / times - 0.5).astype(np.float32)
-    for _ in range(2):  # split the last axis, then take the other one's turn
-        edges = image[..., :1], image[..., -1:]
-        step = np.diff(image, prepend=edges[0], append=edges[1])
-        left, right = step[..., :-1], step[..., 1:]
-        slope = np.minimum(2 * np.minimum(np.abs(left), np.abs(right)), np.abs(left + right) / 2)
-        slope *= np.sign(left) * (left * right > 0)
-        split = np.empty((*image.shape, times), np.float32)
-        for k, place in enumerate(places):
-            np.multiply(slope, place, out=split[..., k])
-            split[..., k] += image
-        image = np.ascontiguousarray(split.reshape(*image.shape[:-1], -1).swapaxes(-1, -2))
-    return image
+    edges = image[..., :1], image[..., -1:]
+    step = np.diff(image, prepend=edges[0], append=edges[1])
+    left, right = step[..., :-1], step[..., 1:]
+    slope = np.minimum(2 * np.minimum(np.abs(left), np.abs(right)), np.abs(left + right) / 2)
+    slope *= np.sign(left) * (left * right > 0)
+    split = np.empty((*image.shape, times), np.float32)
+    for k, place in enumerate(places):
+        np.multiply(slope, place, out=split[..., k])
+        split[..., k] += image
+    return split.reshape(*image.shape[:-1], -1)
 
 
 def _attenuation(
@@ -246,8 +321,8 @@ def _half_detector(
     voxel_mm = min(grid.voxel_mm[1:])
     if beam == "parallel":
         return radius_mm, voxel_mm
-    if beam != "fan":
-        raise ConfigError(f"A beam is 'parallel' or 'fan', got '{beam}'.")
+    if beam not in ("fan", "cone"):
+        raise ConfigError(f"A beam is 'parallel', 'fan' or 'cone', got '{beam}'.")
     if not source_to_axis_mm > radius_mm:
         raise GeometryError(
             f"The source, {source_to_axis_mm:g} mm from the axis, would turn inside the volume, whose corners lie "
@@ -258,13 +333,15 @@ def _half_detector(
     return half_mm, voxel_mm * source_to_detector_mm / source_to_axis_mm
 
 
-def _averaged(integrals: NDArray[np.float32], rays: int) -> NDArray[np.float32]:
-    """Line integrals as a detector pixel sees them: the intensities of its rays are averaged, then the log is taken."""
-    if rays == 1:
+def _averaged(integrals: NDArray[np.float32], down: int, across: int) -> NDArray[np.float32]:
+    """Line integrals as a pixel sees them: the intensities of its `down` x `across` rays are averaged, then the log
+    is taken."""
+    if down * across == 1:
         return integrals
-    split = integrals.reshape(*integrals.shape[:-1], -1, rays)
-    least = split.min(axis=-1)  # taken out first, or metal would underflow
-    return least - np.log(np.exp(least[..., None] - split).mean(axis=-1))
+    views, rows, columns = integrals.shape
+    split = integrals.reshape(views, rows // down, down, columns // across, across)
+    least = split.min(axis=(2, 4))  # taken out first, or metal would underflow
+    return least - np.log(np.exp(least[:, :, None, :, None] - split).mean(axis=(2, 4)))
 
 
 def _counted(integrals: NDArray[np.float32], photons: float, seed: int, number: int) -> NDArray[np.float32]:
