@@ -99,7 +99,7 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     The scanner frame has its origin at the centre of rotation and its axes along the voxel axes of the grid; the
     acquisition may place the centre of the grid elsewhere by ``grid_centre_mm`` (z, y, x).
     """
-    from operators.tomography import ImageGrid, Projector, TomographyGeometry
+    from operators.tomography import ConeProjector, ImageGrid, Projector, TomographyGeometry
 
     if not isinstance(scan.grid, AffineGrid):
         raise InputError(f"CT scans are reconstructed on an AffineGrid, got {type(scan.grid).__name__}.")
@@ -107,7 +107,9 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     centre = scan.acquisition.get("grid_centre_mm")
     centre_mm = tuple(float(v) for v in np.asarray(centre).ravel()) if centre is not None else (0.0, 0.0, 0.0)
     grid = ImageGrid(scan.grid.shape, scan.grid.voxel_mm, centre_mm)  # type: ignore[arg-type]
-    return Projector(TomographyGeometry.from_dict(scan.acquisition), grid, dtype=dtype, device=device)
+    geometry = TomographyGeometry.from_dict(scan.acquisition)
+    projector = ConeProjector if geometry.kind == "cone" else Projector
+    return projector(geometry, grid, dtype=dtype, device=device)
 
 
 def on_grid(scan: Scan, grid: Grid) -> Scan:
@@ -140,4 +142,11 @@ def _check_geometry_entries(scan: Scan) -> None:
         raise InputError(f"The CT scan '{scan.name}' lacks {', '.join(missing)}: its geometry is not complete.")
 
 
+def _mri(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
+    from recon3d.acquisitions_mri import mri
+
+    return mri(scan, device, dtype)
+
+
 register("ct", ct)
+register("mri", _mri)
