@@ -392,7 +392,7 @@ def test_memory_and_interrupts_from_below(cli: Cli, here: Path, left: Left, monk
 
 
 def test_interrupting_and_going_on(here: Path) -> None:
-    """Ctrl-C ends a run with 130 and one sentence; the same command then ends with the numbers of a run in one go."""
+    """Ctrl-C ends a run with 130, one sentence and a checkpoint (tests/runtime/test_runner.py goes on from one)."""
     command = [sys.executable, "-m", "recon3d", "reconstruct", "scan.h5"]
     settings = ["--config", "ct-parallel-sirt", "--threads", "1", "run.checkpoint_minutes=0"]
     long = [*settings, "method.iterations=200000"]
