@@ -93,6 +93,8 @@ def stacked(x: Tensor) -> np.ndarray[Any, Any]:
 
 
 def _check_fit(geometry: TomographyGeometry, grid: ImageGrid) -> None:
+    if geometry.kind == "cone":
+        raise GeometryError("The rays of a cone scan leave their slice: use ConeProjector.")
     n_slices, slice_mm, z_mm = grid.shape[0], grid.voxel_mm[0], grid.centre_mm[0]
     if geometry.n_rows != n_slices:
         raise GeometryError(
