@@ -37,19 +37,22 @@ def acquisition_for(kind: str) -> Acquisition:
         _REGISTRY[kind] = found[kind].load()
         return _REGISTRY[kind]
     known = ", ".join(sorted({*_REGISTRY, *found}))
-    raise InputError(f"Scans of kind '{kind}' are not understood: expected one of {known}, or install the plug-in for it.")
+    raise InputError(
+        f"Scans of kind '{kind}' are not understood: expected one of {known}, or install the plug-in for it."
+    )
 
 
-# Mass attenuation of water, cm^2/g: NIST X-Ray Mass Attenuation Coefficients (Hubbell and Seltzer, 2004), photon energy in keV.
+# Mass attenuation of water, cm^2/g, by photon energy in keV: NIST X-Ray Mass Attenuation Coefficients (Hubbell, Seltzer).
 _WATER_KEV = (20.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0, 200.0, 300.0, 400.0, 500.0)
 _WATER_CM2_PER_G = (0.8096, 0.3756, 0.2683, 0.2269, 0.2059, 0.1837, 0.1707, 0.1505, 0.1370, 0.1186, 0.1061, 0.09687)
 
 
 def water_attenuation_per_mm(energy_kev: float) -> float:
-    """Attenuation of water at one photon energy between 20 and 500 keV, in 1/mm (log-log interpolation of NIST's table)."""
+    """Attenuation of water at a photon energy between 20 and 500 keV, in 1/mm (NIST's table, log-log interpolation)."""
     if not _WATER_KEV[0] <= energy_kev <= _WATER_KEV[-1]:
         raise InputError(
-            f"scan.energy_kev lies between {_WATER_KEV[0]:g} and {_WATER_KEV[-1]:g}, got {energy_kev:g}: give scan.water_per_mm."
+            f"scan.energy_kev lies between {_WATER_KEV[0]:g} and {_WATER_KEV[-1]:g}, got {energy_kev:g}: "
+            "give scan.water_per_mm."
         )
     return 0.1 * float(np.exp(np.interp(np.log(energy_kev), np.log(_WATER_KEV), np.log(_WATER_CM2_PER_G))))
 
@@ -66,11 +69,13 @@ def select_views(scan: Scan, every: int = 1, start_deg: float | None = None, arc
     ----------
     scan : a CT scan, views on axis 0
     every : keep every n-th view
-    start_deg, arc_deg : angles from `start_deg` (inclusive) to ``start_deg + arc_deg`` (exclusive) after the first view,
+    start_deg, arc_deg : angles from `start_deg` (inclusive) to `start_deg + arc_deg` (exclusive) after the first view,
         as the gantry turned
     """
     if scan.kind != "ct" or not isinstance(scan.data, np.ndarray):
-        raise InputError(f"scan.views selects views of CT scans, '{scan.name}' is of kind '{scan.kind}': leave scan.views out.")
+        raise InputError(
+            f"scan.views selects views of CT scans, '{scan.name}' is of kind '{scan.kind}': leave scan.views out."
+        )
     from operators.tomography import TomographyGeometry
 
     _check_geometry_entries(scan)

@@ -122,7 +122,9 @@ class GeometryConfig(Section):
     source_to_axis_mm: float | None = Field(None, gt=0, description="fan and cone beam")
     source_to_detector_mm: float | None = Field(None, gt=0, description="fan and cone beam")
     detector: Literal["flat", "curved"] | None = Field(None, description="fan and cone beam; flat by default")
-    n_columns: int | None = Field(None, ge=1, description="detector pixels per row; enough to see the whole grid by default")
+    n_columns: int | None = Field(
+        None, ge=1, description="detector pixels per row; enough to see the whole grid by default"
+    )
     column_mm: float | None = Field(None, gt=0, description="detector pixel width; as fine as the voxels by default")
     n_rows: int | None = Field(None, ge=1, description="cone beam only; enough to see the whole grid by default")
     row_mm: float | None = Field(None, gt=0, description="cone beam only, height; as fine as the voxels by default")
@@ -190,7 +192,9 @@ def read_recipe(config: str | Path) -> tuple[str, dict[str, Any]]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"Configuration {path} does not exist: give a .yaml file or a name from `recon3d configs`.") from None
+        raise ConfigError(
+            f"Configuration {path} does not exist: give a .yaml file or a name from `recon3d configs`."
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"Configuration {path} is not readable YAML: {reason}.") from error
@@ -216,7 +220,9 @@ def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dic
         try:
             here[last] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ConfigError(f"The value of override '{text}' is not readable: {' '.join(str(error).split())}.") from error
+            raise ConfigError(
+                f"The value of override '{text}' is not readable: {' '.join(str(error).split())}."
+            ) from error
     return result
 
 

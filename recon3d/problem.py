@@ -26,8 +26,8 @@ from recon3d.scan import Scan
 from recon3d.volume import Volume
 
 MODEL_ERROR = 0.01
-"""What a discrete projector misses, relative to the root mean square line integral: edges inside pixels, rays of finite width.
-Without it the air around a patient would outweigh the patient by orders of magnitude, and few iterations fit nothing else."""
+"""What a discrete projector misses, relative to the root mean square line integral: edges inside pixels, wide rays.
+Without it the air around a patient outweighs the patient by orders of magnitude, and few iterations fit nothing else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +44,10 @@ class NoiseModel:
 
     @classmethod
     def from_scan(cls, scan: Scan, device: torch.device, dtype: torch.dtype) -> NoiseModel:
-        """Read ``{"std": s}``, ``{"weights": inverse variances}`` or ``{"photons": n}``: unattenuated counts per detector
-        pixel of line integrals, variance exp(y)/n plus that of `MODEL_ERROR`."""
+        """Read ``{"std": s}``, ``{"weights": inverse variances}`` or ``{"photons": n}``.
+
+        Photons are unattenuated counts per detector pixel of line integrals: variance exp(y)/n plus that of `MODEL_ERROR`.
+        """
         known = set(scan.noise) & {"std", "weights", "photons"}
         if not known:
             return cls()
@@ -163,7 +165,9 @@ class Problem:
     def __post_init__(self) -> None:
         self.A.range.check(self.y, "The data")
         if not isinstance(self.A.domain, Space) or self.A.domain.shape[-3:] != tuple(self.grid.shape):
-            raise ShapeError(f"The operator takes {self.A.domain}, the grid has shape {self.grid.shape}: they must agree.")
+            raise ShapeError(
+                f"The operator takes {self.A.domain}, the grid has shape {self.grid.shape}: they must agree."
+            )
         frames = self.A.domain.shape[0] if len(self.A.domain.shape) > 3 else None
         if self.times_s is not None and len(self.times_s) != frames:
             raise InputError(
@@ -202,7 +206,9 @@ class Problem:
         if isinstance(self.A, Encoding):
             scale = self.A.image_scale(self.y)
             if not (math.isfinite(scale) and scale > 0):
-                raise InputError(f"The centre of k-space of '{self.name}' holds no signal: check the data and the mask.")
+                raise InputError(
+                    f"The centre of k-space of '{self.name}' holds no signal: check the data and the mask."
+                )
             return scale
         ones = torch.ones(self.domain.shape, dtype=self.domain.dtype, device=self.A.device)
         reference = float(norm(self.A(ones)))
@@ -241,9 +247,7 @@ class Problem:
         """A model's range, stated in `units` (the card's), as a range of this problem's image."""
         own_units, output = self.output
         if units == own_units:
-            return Normalization(
-                scale=normalization.scale * output.scale, offset=output.invert(normalization.offset)
-            )
+            return Normalization(scale=normalization.scale * output.scale, offset=output.invert(normalization.offset))
         if units == "1":  # a relative range: one is the typical value of the image
             scale = self.image_scale
             return Normalization(scale=normalization.scale * scale, offset=normalization.offset * scale)
@@ -270,7 +274,9 @@ class Problem:
     def volume(self, x: Tensor, **tags: Any) -> Volume:
         """The image as a Volume, in the unit in which it leaves."""
         units, output = self.output
-        if "set" in self.domain.axes:  # parts of one object that folded over: their energies add, the first gives the phase
+        if (
+            "set" in self.domain.axes
+        ):  # parts of one object that folded over: their energies add, the first gives the phase
             x = _joined(x, self.domain.axes.index("set") - len(self.domain.axes))
         data = output.apply(x).detach().cpu().numpy()
         return Volume(data, self.grid, units=units, times_s=self.times_s, tags={"name": self.name, **tags})
@@ -283,7 +289,9 @@ class Problem:
         if volume.units not in (units, self.units):
             raise InputError(f"Expected a volume in {units}, got {volume.units}.")
         if np.iscomplexobj(volume.data) and not self.domain.is_complex:
-            raise InputError(f"'{self.name}' has a real image, got a complex volume: take its magnitude or its real part.")
+            raise InputError(
+                f"'{self.name}' has a real image, got a complex volume: take its magnitude or its real part."
+            )
         data = _tensor(volume.data, self.A.device, self.domain.dtype).to(self.domain.dtype)
         return output.invert(data) if volume.units == units else data
 
@@ -332,8 +340,10 @@ def _check_shapes(scan: Scan, A: LinearOperator) -> None:
     came = tuple(block.shape for block in scan.blocks)
     wanted = tuple(space.shape for space in spaces)
     named = {space.axes for space in spaces}
-    if len({len(axes) for axes in (*named, scan.axes)}) > 1 or len(came) != len(wanted) or (
-        came == wanted and named != {scan.axes}
+    if (
+        len({len(axes) for axes in (*named, scan.axes)}) > 1
+        or len(came) != len(wanted)
+        or (came == wanted and named != {scan.axes})
     ):
         raise InputError(
             f"The acquisition of '{scan.name}' describes {_blocks(len(wanted))} with axes "

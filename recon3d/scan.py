@@ -13,7 +13,7 @@ from recon3d.errors import InputError, ShapeError
 from recon3d.grid import Grid
 
 Plain = NDArray[Any] | float | int | str | bool
-"""What an acquisition, noise or calibration entry may be: an array or a plain value, so that every file format can hold it."""
+"""What an acquisition, noise or calibration entry may be: what every file format can hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,9 @@ class Scan:
             if block.dtype.kind not in "biufc":
                 raise InputError(f"Scan '{self.name}' needs numbers, got an array of {block.dtype}.")
             if block.ndim != len(self.axes):
-                raise ShapeError(f"Scan data with axes {self.axes} need {len(self.axes)} dimensions, got shape {block.shape}.")
+                raise ShapeError(
+                    f"Scan data with axes {self.axes} need {len(self.axes)} dimensions, got shape {block.shape}."
+                )
         bad = sum(int(block.size - np.count_nonzero(np.isfinite(block))) for block in blocks)
         if bad:
             raise InputError(

@@ -35,11 +35,15 @@ class Volume:
     def __post_init__(self) -> None:
         data = np.asarray(self.data)
         if data.ndim not in (3, 4) or data.shape[-3:] != tuple(self.grid.shape):
-            raise ShapeError(f"A volume on a grid of shape {self.grid.shape} needs data of that shape, got {data.shape}.")
+            raise ShapeError(
+                f"A volume on a grid of shape {self.grid.shape} needs data of that shape, got {data.shape}."
+            )
         if data.dtype.kind not in "biufc":
             raise ShapeError(f"A volume holds numbers, got an array of {data.dtype}.")
         if self.times_s is not None and (data.ndim != 4 or len(self.times_s) != data.shape[0]):
-            raise ShapeError(f"A series needs one time per frame, got {len(self.times_s)} times for shape {data.shape}.")
+            raise ShapeError(
+                f"A series needs one time per frame, got {len(self.times_s)} times for shape {data.shape}."
+            )
         object.__setattr__(self, "data", data)
         if self.times_s is not None:
             object.__setattr__(self, "times_s", tuple(float(t) for t in self.times_s))
@@ -52,7 +56,9 @@ class Volume:
     def voxel_mm(self) -> tuple[float, float, float]:
         """Voxel edge (z, y, x); only for volumes on an `AffineGrid`."""
         if not isinstance(self.grid, AffineGrid):
-            raise ShapeError(f"Voxel lengths exist on an AffineGrid only, this volume lies on a {type(self.grid).__name__}.")
+            raise ShapeError(
+                f"Voxel lengths exist on an AffineGrid only, this volume lies on a {type(self.grid).__name__}."
+            )
         return self.grid.voxel_mm
 
     def with_data(self, data: NDArray[Any], **changes: Any) -> Volume:

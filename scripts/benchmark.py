@@ -88,7 +88,10 @@ def tv() -> None:
             module._fused = fused
 
     ours, other = median_seconds(lambda: module.tv_prox(x, 0.1, iterations=50), plain, repeats=3)
-    print(f"TV proximal map, 64 x 128 x 128, 50 iterations: ours {ours:.2f} s, plain torch {other:.2f} s, ratio {other / ours:.1f}")
+    print(
+        f"TV proximal map, 64 x 128 x 128, 50 iterations: ours {ours:.2f} s, plain torch {other:.2f} s, "
+        f"ratio {other / ours:.1f}"
+    )
 
 
 def fbp_memory() -> None:
@@ -110,11 +113,14 @@ x = filtered_backprojection(A, y)
 print((peak() - before) / (x.nbytes + y.nbytes))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    print(f"FBP 512 x 512 x 128, 720 views: peak {float(result.stdout):.2f} x (volume + sinogram), input and output included")
+    print(
+        f"FBP 512 x 512 x 128, 720 views: peak {float(result.stdout):.2f} x (volume + sinogram), "
+        "input and output included"
+    )
 
 
 def network() -> None:
-    """The prior's network against MONAI's DiffusionModelUNet of like size, without attention, both bfloat16 where it is native."""
+    """The prior's network against MONAI's of like size without attention, both in bfloat16 where it is native."""
     import torch
     from monai.networks.nets import DiffusionModelUNet
 
@@ -124,8 +130,13 @@ def network() -> None:
 
     ours = EDMDenoiser(build_network({"kind": "unet2d", "detail": True}), 0.25).eval()
     theirs = DiffusionModelUNet(
-        spatial_dims=2, in_channels=1, out_channels=1, num_res_blocks=1, channels=(32, 64, 96, 128),
-        attention_levels=(False,) * 4, norm_num_groups=32,
+        spatial_dims=2,
+        in_channels=1,
+        out_channels=1,
+        num_res_blocks=1,
+        channels=(32, 64, 96, 128),
+        attention_levels=(False,) * 4,
+        norm_num_groups=32,
     ).eval()
     ours, theirs = ours.to(memory_format=torch.channels_last), theirs.to(memory_format=torch.channels_last)
     x = torch.rand(8, 1, 128, 128).contiguous(memory_format=torch.channels_last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -19,24 +19,24 @@ app = typer.Typer(
 
 Input = Annotated[Path, typer.Argument(help="input file or folder", show_default=False)]
 Output = Annotated[Path, typer.Argument(help="output file, its format by its suffix", show_default=False)]
-Recipe = Annotated[Optional[str], typer.Option("--config", "-c", help="recipe name (`recon3d configs`) or YAML file")]  # noqa: UP045
-Overrides = Annotated[Optional[list[str]], typer.Argument(help="settings, e.g. method.iterations=50")]  # noqa: UP045
+Recipe = Annotated[str | None, typer.Option("--config", "-c", help="recipe name (`recon3d configs`) or YAML file")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="settings, e.g. method.iterations=50")]
 Force = Annotated[bool, typer.Option("--force", help="replace outputs that exist")]
-Threads = Annotated[Optional[int], typer.Option("--threads", min=1, help="CPU threads; the cores allotted by default")]  # noqa: UP045
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; the cores allotted by default")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 @app.command()
 def reconstruct(
-    input: Annotated[Optional[Path], typer.Argument(help="scan file (left out with --from)", show_default=False)] = None,  # noqa: UP045
-    output: Annotated[Optional[Path], typer.Argument(help="volume file: .nii.gz, .h5 ...", show_default=False)] = None,  # noqa: UP045
+    input: Annotated[Path | None, typer.Argument(help="scan file (left out with --from)", show_default=False)] = None,
+    output: Annotated[Path | None, typer.Argument(help="volume file: .nii.gz, .h5 ...", show_default=False)] = None,
     overrides: Overrides = None,
     config: Recipe = None,
-    source: Annotated[Optional[str], typer.Option(help="how to read an array file: a name or a YAML mapping")] = None,  # noqa: UP045
-    from_record: Annotated[Optional[Path], typer.Option("--from", help="repeat the run of a .recon.json")] = None,  # noqa: UP045
+    source: Annotated[str | None, typer.Option(help="how to read an array file: a name or a YAML mapping")] = None,
+    from_record: Annotated[Path | None, typer.Option("--from", help="repeat the run of a .recon.json")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
-    max_memory: Annotated[Optional[str], typer.Option("--max-memory", help="limit such as 4G")] = None,  # noqa: UP045
+    max_memory: Annotated[str | None, typer.Option("--max-memory", help="limit such as 4G")] = None,
     force_prior: Annotated[bool, typer.Option("--force-prior", help="go on although a model does not fit")] = False,
     force: Force = False,
     threads: Threads = None,
@@ -100,7 +100,7 @@ def simulate(
 @app.command()
 def inspect(
     input: Input,
-    source: Annotated[Optional[str], typer.Option(help="how to read an array file: a name or a YAML mapping")] = None,  # noqa: UP045
+    source: Annotated[str | None, typer.Option(help="how to read an array file: a name or a YAML mapping")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what a file holds: data, geometry, units, and what was assumed."""
@@ -117,7 +117,7 @@ def inspect(
 def compare(
     results: Annotated[list[Path], typer.Argument(help="volumes to score, one or several")],
     reference: Annotated[Path, typer.Option("--reference", "-r", help="the truth")],
-    picture: Annotated[Optional[Path], typer.Option("--picture", help="write a PNG with all volumes side by side")] = None,  # noqa: UP045
+    picture: Annotated[Path | None, typer.Option("--picture", help="write a PNG with all volumes side by side")] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -136,7 +136,7 @@ def compare(
 def convert(
     input: Input,
     output: Output,
-    series: Annotated[Optional[str], typer.Option(help="which DICOM series, where there are several")] = None,  # noqa: UP045
+    series: Annotated[str | None, typer.Option(help="which DICOM series, where there are several")] = None,
     force: Force = False,
 ) -> None:
     """Convert between formats, exact in world coordinates."""
@@ -210,7 +210,7 @@ def configs() -> None:
 @app.command()
 def models(
     action: Annotated[str, typer.Argument(help="list, show or verify")] = "list",
-    name: Annotated[Optional[str], typer.Argument(help="model name or file", show_default=False)] = None,  # noqa: UP045
+    name: Annotated[str | None, typer.Argument(help="model name or file", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the models that are known, show the card of one, or verify its weights."""
@@ -224,7 +224,9 @@ def models(
     if action not in ("show", "verify"):
         raise ConfigError(f"`recon3d models` takes list, show or verify, got '{action}'.")
     if name is None:
-        raise ConfigError(f"`recon3d models {action}` needs the name or the file of a model: `recon3d models` lists them.")
+        raise ConfigError(
+            f"`recon3d models {action}` needs the name or the file of a model: `recon3d models` lists them."
+        )
     path = find_model(name)
     card = verify(path) if action == "verify" else read_card(path)
     if as_json:

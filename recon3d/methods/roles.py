@@ -58,7 +58,9 @@ def _model(role: str, purpose: str, problem: Problem, given: Any, force: bool) -
         fitting = [card for card in cards if not misfits(card, problem)]
         if not fitting:
             reasons = "; ".join(f"{card.name}: {misfits(card, problem)[0]}" for card in cards) or "none is installed"
-            raise ModelError(f"No known model fits as {role} ({purpose}): {reasons}. Name one with models.{role}=NAME_OR_FILE.")
+            raise ModelError(
+                f"No known model fits as {role} ({purpose}): {reasons}. Name one with models.{role}=NAME_OR_FILE."
+            )
         given = fitting[0].name
     model = load_model(given, device=problem.A.device) if isinstance(given, str | Path) else given
     card = getattr(model, "card", None)

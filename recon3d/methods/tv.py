@@ -25,7 +25,9 @@ class TV(Method):
     name: ClassVar[str] = "tv"
     summary: ClassVar[str] = "total variation; few views, short arcs, noise; any operator"
 
-    weight: float = Field(1e-3, ge=0, description="strength of the penalty; does not depend on units, views or voxel size")
+    weight: float = Field(
+        1e-3, ge=0, description="strength of the penalty; does not depend on units, views or voxel size"
+    )
     axes: Literal["3d", "in-plane", "slices"] = Field("3d", description="along which axes edges are penalised")
     nonnegative: bool = Field(True, description="minimise over images >= 0; ignored for complex images")
     iterations: int = Field(200, ge=1, description="steps at most")

@@ -79,7 +79,7 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     found = load(path, **options)
     if isinstance(found, Volume):
         raise InputError(
-            f"{path} holds a volume, not measurements: make a scan of it with `recon3d simulate {path.name} SCAN.h5 --config "
+            f"{path} holds a volume, not measurements: scan it with `recon3d simulate {path.name} SCAN.h5 --config "
             "ct-parallel`, then reconstruct that."
         )
     scan = found
@@ -117,7 +117,9 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     limit = parse_bytes(config.run.max_memory) if config.run.max_memory is not None else None
     memory = plan_memory(problem, method, limit, config.run.micro_batch, network)
     input_hash = fingerprint(path)
-    key = run_key(input_hash, config.model_dump(mode="json"), {role: model.card.sha256 for role, model in models.items()})
+    key = run_key(
+        input_hash, config.model_dump(mode="json"), {role: model.card.sha256 for role, model in models.items()}
+    )
     return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash)
 
 
@@ -234,7 +236,9 @@ def _on_grid(scan: Scan, config: ReconstructConfig) -> Scan:
     if wanted.voxel_mm is None and wanted.shape is None:
         return scan
     if not isinstance(scan.grid, AffineGrid):
-        raise ConfigError(f"grid.voxel_mm and grid.shape need a voxel grid, this scan lies on a {type(scan.grid).__name__}.")
+        raise ConfigError(
+            f"grid.voxel_mm and grid.shape need a voxel grid, this scan lies on a {type(scan.grid).__name__}."
+        )
     if wanted.shape is not None:
         return scan.on(scan.grid.resampled(wanted.shape))
     voxel = np.broadcast_to(np.asarray(wanted.voxel_mm, dtype=float), (3,)).copy()
@@ -248,5 +252,3 @@ def _describe_grid(problem: Problem) -> str:
     if isinstance(grid, AffineGrid):
         return f"{grid.shape} voxels (z, y, x) of " + " x ".join(f"{v:g}" for v in grid.voxel_mm) + " mm"
     return f"{type(grid).__name__} {grid.shape}"
-
-

@@ -70,7 +70,7 @@ def read_checkpoint(path: Path, key: str) -> Checkpoint:
         raise InputError(f"Checkpoint {path} is damaged: delete it to start from the beginning.") from error
     if owner != key:
         raise InputError(
-            f"Checkpoint {path} belongs to another input or configuration: delete it, or run with the settings it was made with."
+            f"Checkpoint {path} belongs to another input or configuration: delete it, or run with its own settings."
         )
     return Checkpoint(key, index, {**plain, **_join_blocks(tensors)})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from recon3d.errors import DeviceError
 
@@ -11,7 +12,7 @@ def allotted_cores() -> int:
     """CPU cores this process may use: its affinity, capped by the control group's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     try:
-        quota, period = open("/sys/fs/cgroup/cpu.max").read().split()
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         if quota != "max":
             cores = min(cores, max(1, int(quota) // int(period)))
     except (OSError, ValueError):
@@ -31,7 +32,7 @@ def set_threads(threads: int | None) -> int:
 
 
 def choose_device(name: str) -> str:
-    """"auto" takes a CUDA device if there is one; a device that is asked for and absent is an error."""
+    """ "auto" takes a CUDA device if there is one; a device that is asked for and absent is an error."""
     import torch
 
     if name == "auto":
@@ -43,5 +44,7 @@ def choose_device(name: str) -> str:
         raise DeviceError(f"run.device is auto, cpu, cuda or cuda:N, got '{name}'.")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(index or 0) >= count:
-        raise DeviceError(f"run.device={name} was asked for, but this machine has {count} CUDA devices: use run.device=cpu.")
+        raise DeviceError(
+            f"run.device={name} was asked for, but this machine has {count} CUDA devices: use run.device=cpu."
+        )
     return name

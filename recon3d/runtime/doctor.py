@@ -36,7 +36,9 @@ def examine() -> dict[str, Any]:
             packages[package] = version(package)
         except PackageNotFoundError:
             packages[package] = f"absent; pip install 'recon3d[{extra}]'"
-    gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    gpus = (
+        [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
     return {
         "recon3d": recon3d.__version__,
         "versions": versions(),

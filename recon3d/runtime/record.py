@@ -72,7 +72,9 @@ def read_record(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"Record {path} does not exist: give the .recon.json beside an earlier result.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is not a record of recon3d: give the .recon.json beside an earlier result.") from error
+        raise ConfigError(
+            f"{path} is not a record of recon3d: give the .recon.json beside an earlier result."
+        ) from error
     return record  # type: ignore[no-any-return]
 
 

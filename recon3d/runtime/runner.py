@@ -87,7 +87,9 @@ class CaseRun:
         if self._saved is not None:
             missing = set(state) - set(self._saved.state)
             if missing:
-                raise InputError(f"Checkpoint {self._path} lacks {sorted(missing)}: delete it to start from the beginning.")
+                raise InputError(
+                    f"Checkpoint {self._path} lacks {sorted(missing)}: delete it to start from the beginning."
+                )
             first, state = self._saved.index, on_device(self._saved.state, self._device)
             self.resumed_at, self._saved = first, None
             self.note(f"Resuming at iteration {first + 1} of {total}.")
@@ -97,7 +99,7 @@ class CaseRun:
         return first, state
 
     def step(self, index: int, state: State, metrics: Mapping[str, float]) -> bool:
-        """Record an iteration; writes a checkpoint when it is time or a signal came, and leaves by `Interrupted` then."""
+        """Record an iteration; write a checkpoint when it is time, or when a signal came and leave by `Interrupted`."""
         self.trace.append({"iteration": index + 1, **metrics})
         if self._progress is not None:
             self._progress.advance(index + 1, metrics)
@@ -107,7 +109,11 @@ class CaseRun:
             self._last_checkpoint = time.monotonic()
         if self._signal is not None:
             kept = state and self._path is not None
-            what = "the same command goes on from here" if kept else "this method keeps no state, so it begins anew next time"
+            what = (
+                "the same command goes on from here"
+                if kept
+                else "this method keeps no state, so it begins anew next time"
+            )
             raise Interrupted(f"Interrupted after iteration {index + 1} of {self._total}; {what}.")
         return True
 

@@ -17,7 +17,7 @@ from recon3d.runtime.runner import CaseRun
 def reconstruct_in_slabs(
     problem: Problem, method: Method, models: Mapping[str, Any], run: CaseRun, slab: int
 ) -> Reconstruction:
-    """The reconstruction, `slab` slices at a time; equal bit for bit to the whole where slabs are problems of their own."""
+    """The reconstruction, `slab` slices at a time: equal bit for bit to the whole where slabs are separate problems."""
     slices = problem.domain.shape[-3]
     if slab >= slices:
         return method.reconstruct(problem, models, run)

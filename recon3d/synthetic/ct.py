@@ -87,7 +87,12 @@ def anatomical_ct(
     _draw_surroundings(still, canvas, frame, anatomy)
     _add_texture(canvas, frame.region == "phantom", surfaces)
     data = _scan(canvas, family, scanner)
-    return Volume(data, AffineGrid.patient(shape, voxel_mm), "HU", tags={"modality": "CT", "source": "drawn", "family": family, "seed": seed})
+    return Volume(
+        data,
+        AffineGrid.patient(shape, voxel_mm),
+        "HU",
+        tags={"modality": "CT", "source": "drawn", "family": family, "seed": seed},
+    )
 
 
 def _draw_frame(grid: AffineGrid, family: str, rng: np.random.Generator) -> _Frame:

@@ -733,4 +733,6 @@ def scoring_ct(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float]
     _spine(section)
     _ribs(section)
     np.clip(section.hu, -1024, 3071, out=section.hu)
-    return Volume(section.hu, AffineGrid.patient(shape, voxel_mm), units="HU", tags={"generator": "scoring_ct", "seed": str(seed)})
+    return Volume(
+        section.hu, AffineGrid.patient(shape, voxel_mm), units="HU", tags={"generator": "scoring_ct", "seed": str(seed)}
+    )
