@@ -42,7 +42,7 @@ def acquisition_for(kind: str) -> Acquisition:
     )
 
 
-# Mass attenuation of water, cm^2/g, by photon energy in keV: NIST X-Ray Mass Attenuation Coefficients (Hubbell, Seltzer).
+# Mass attenuation of water in cm^2/g by photon energy in keV: NIST X-Ray Mass Attenuation Coefficients.
 _WATER_KEV = (20.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0, 200.0, 300.0, 400.0, 500.0)
 _WATER_CM2_PER_G = (0.8096, 0.3756, 0.2683, 0.2269, 0.2059, 0.1837, 0.1707, 0.1505, 0.1370, 0.1186, 0.1061, 0.09687)
 

@@ -27,7 +27,7 @@ from recon3d.volume import Volume
 
 MODEL_ERROR = 0.01
 """What a discrete projector misses, relative to the root mean square line integral: edges inside pixels, wide rays.
-Without it the air around a patient outweighs the patient by orders of magnitude, and few iterations fit nothing else."""
+Without it the air around a patient outweighs the patient by orders of magnitude and is all that few iterations fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class NoiseModel:
     def from_scan(cls, scan: Scan, device: torch.device, dtype: torch.dtype) -> NoiseModel:
         """Read ``{"std": s}``, ``{"weights": inverse variances}`` or ``{"photons": n}``.
 
-        Photons are unattenuated counts per detector pixel of line integrals: variance exp(y)/n plus that of `MODEL_ERROR`.
+        Photons are unattenuated counts per detector pixel of line integrals: variance exp(y)/n, plus `MODEL_ERROR`.
         """
         known = set(scan.noise) & {"std", "weights", "photons"}
         if not known:

@@ -24,6 +24,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="settings, e.g. meth
 Force = Annotated[bool, typer.Option("--force", help="replace outputs that exist")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; the cores allotted by default")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
+Series = Annotated[str | None, typer.Option(help="which DICOM series, where there are several")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -82,6 +83,7 @@ def simulate(
     output: Output,
     overrides: Overrides = None,
     config: Recipe = "ct-parallel",
+    series: Series = None,
     force: Force = False,
     threads: Threads = None,
 ) -> None:
@@ -93,7 +95,7 @@ def simulate(
 
     from recon3d.runtime.case import simulate_case
 
-    scan = simulate_case(input, output, settings, overwrite=force)
+    scan = simulate_case(input, output, settings, series=series, overwrite=force)
     typer.echo(f"{output}: {scan}")
 
 
@@ -101,12 +103,14 @@ def simulate(
 def inspect(
     input: Input,
     source: Annotated[str | None, typer.Option(help="how to read an array file: a name or a YAML mapping")] = None,
+    series: Series = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what a file holds: data, geometry, units, and what was assumed."""
     from recon3d.io.inspect import describe
 
-    facts = describe(input, **({} if source is None else {"mapping": source}))
+    options = {"mapping": source, "series": series}
+    facts = describe(input, **{name: value for name, value in options.items() if value is not None})
     if as_json:
         typer.echo(json.dumps(facts, indent=1, default=str))
         return
@@ -136,15 +140,38 @@ def compare(
 def convert(
     input: Input,
     output: Output,
-    series: Annotated[str | None, typer.Option(help="which DICOM series, where there are several")] = None,
+    series: Series = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="DICOM series whose patient and study the output takes")
+    ] = None,
+    modality: Annotated[str | None, typer.Option(help="of a DICOM output, where nothing says it: CT, MR ...")] = None,
+    resample_irregular: Annotated[bool, typer.Option(help="interpolate slices at irregular distances")] = False,
+    tilt: Annotated[str, typer.Option(help="a tilted gantry: refuse, keep (sheared), correct (resample)")] = "refuse",
+    parametric_map: Annotated[bool, typer.Option(help="write real values as a DICOM parametric map")] = False,
+    deidentify: Annotated[bool, typer.Option(help="copy a DICOM series without the patient")] = False,
+    accept_pixels: Annotated[bool, typer.Option(help="de-identify images that may show text, too")] = False,
     force: Force = False,
 ) -> None:
-    """Convert between formats, exact in world coordinates."""
-    from recon3d.io.convert import convert as convert_file
+    """Convert among DICOM, NIfTI and HDF5, exact in world coordinates; a name without a suffix is a DICOM folder."""
+    from recon3d.runtime.conversion import convert_file
 
-    options: dict[str, Any] = {} if series is None else {"series": series}
-    convert_file(input, output, overwrite=force, **options)
-    typer.echo(f"{output}: written")
+    chosen = {
+        "series": series,
+        "resample_irregular": resample_irregular or None,
+        "tilt": None if tilt == "refuse" else tilt,
+    }
+    for line in convert_file(
+        input,
+        output,
+        reference=reference,
+        modality=modality,
+        parametric_map=parametric_map,
+        deidentify=deidentify,
+        accept_pixels=accept_pixels,
+        overwrite=force,
+        **{name: value for name, value in chosen.items() if value is not None},
+    ):
+        typer.echo(line)
 
 
 @app.command()

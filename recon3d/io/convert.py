@@ -19,6 +19,8 @@ def convert(
     *,
     reference: str | os.PathLike[str] | None = None,
     modality: str | None = None,
+    derivation: dicom.Derivation | None = None,
+    parametric_map: bool = False,
     deidentify: bool = False,
     accept_pixels: bool = False,
     overwrite: bool = False,
@@ -31,6 +33,8 @@ def convert(
     target : .nii, .nii.gz, .h5, .hdf5; .dcm for one enhanced DICOM file; without a suffix a folder of DICOM slices
     reference : DICOM series whose patient, study and frame of reference a DICOM target takes; a DICOM source is its own
     modality : "CT", "MR" ... of a DICOM target, where neither the source nor a reference says it
+    derivation : how a DICOM target came to be, for its header
+    parametric_map : write a DICOM file of unscaled real values (an uncertainty), not an image; `target` ends in .dcm
     deidentify : copy a DICOM source into a DICOM folder without the patient; NIfTI and HDF5 targets never hold one
     accept_pixels : with `deidentify`: also images that may carry text in their pixels
     options : of the reader, e.g. `series`, `tilt`, `resample_irregular` (DICOM), `units` (NIfTI)
@@ -64,8 +68,13 @@ def convert(
     place: dict[str, Any] = {"source": reference}
     if reference is None and from_dicom:
         place = {"source": source, "source_series": options.get("series")}
+    place["derivation"] = derivation
+    if parametric_map and to_folder:
+        raise InputError("A parametric map is one DICOM file: give a target that ends in .dcm.")
     if to_folder:
         dicom.write_series(obj, target, overwrite=overwrite, **place)
+    elif parametric_map:
+        dicom.write_parametric_map(obj, target, overwrite=overwrite, **place)
     else:
         dicom.write_enhanced(obj, target, overwrite=overwrite, **place)
     return obj

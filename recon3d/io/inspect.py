@@ -15,7 +15,16 @@ from recon3d.scan import Scan
 from recon3d.volume import Volume
 
 # The only tags of a volume that are shown: a file may bring others that name a patient.
-_SHOWN_TAGS = ("modality", "format", "affine_from", "convolution_kernel", "orientation")
+_SHOWN_TAGS = (
+    "modality",
+    "format",
+    "affine_from",
+    "convolution_kernel",
+    "orientation",
+    "placed",
+    "resampled",
+    "b_values_s_per_mm2",
+)
 
 
 def describe(path: str | os.PathLike[str], **options: Any) -> dict[str, Any]:

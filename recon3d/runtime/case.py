@@ -202,14 +202,16 @@ def write_result(result: Reconstruction, output: Path, record: Mapping[str, Any]
                 os.fsync(stream)
 
 
-def simulate_case(path: Path, output: Path, config: SimulateConfig, *, overwrite: bool = False) -> Scan:
-    """Simulate the scan of a volume file into `output` (native HDF5)."""
+def simulate_case(
+    path: Path, output: Path, config: SimulateConfig, *, series: str | None = None, overwrite: bool = False
+) -> Scan:
+    """Simulate the scan of a volume file (or of one of several DICOM `series`) into `output` (native HDF5)."""
     from recon3d.synthetic.simulate import simulate
 
     check_outputs(output, overwrite)
     set_threads(config.run.threads)
-    options = {} if config.units is None else {"units": config.units}
-    volume = load(path, **options)
+    options = {"units": config.units, "series": series}
+    volume = load(path, **{name: value for name, value in options.items() if value is not None})
     if not isinstance(volume, Volume):
         raise InputError(f"{path} holds a scan, not a volume: `recon3d simulate` takes an image, e.g. NIfTI or DICOM.")
     geometry = config.geometry.model_dump(exclude_none=True)
