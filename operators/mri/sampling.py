@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from operators.errors import ShapeError
 
-__all__ = ["PATTERNS", "column_mask"]
+__all__ = ["PATTERNS", "column_mask", "seeded"]
 
 PATTERNS = ("random", "equispaced", "equispaced_fraction", "magic", "magic_fraction")
 
@@ -17,7 +17,7 @@ def column_mask(
     acceleration: float,
     centre_fraction: float,
     pattern: str = "equispaced_fraction",
-    seed: int | str | None = 0,
+    seed: int | str | np.random.RandomState | None = 0,
 ) -> NDArray[np.bool_]:
     """Columns of k-space to keep, shape (n): a full centre and a pattern outside.
 
@@ -27,7 +27,7 @@ def column_mask(
     acceleration : wanted ratio of all columns to those kept; the plain "equispaced" and "magic" keep more
     centre_fraction : share of columns in the full centre
     pattern : "random" (fastMRI knee), "equispaced_fraction" (fastMRI brain), "equispaced", "magic", "magic_fraction"
-    seed : a number, or a file name, whose characters seed the generator as in fastMRI's validation
+    seed : a number, a file name, whose characters seed the generator as in fastMRI's validation, or a generator
 
     References
     ----------
@@ -42,14 +42,23 @@ def column_mask(
         )
     if acceleration == 1:
         return np.ones(n, bool)
-    generator = np.random.RandomState(tuple(map(ord, seed)) if isinstance(seed, str) else seed)
+    generator = seeded(seed)
     low = round(n * centre_fraction)
+    if pattern == "magic_fraction":
+        low = max(1, min(low, round(n / acceleration)))
     mask = np.zeros(n, bool)
     start = (n - low + 1) // 2
     if low < n / acceleration or pattern in ("equispaced", "magic"):  # else the centre is all that may be measured
         mask = _outside(n, acceleration, low, pattern, generator)
     mask[start : start + low] = True
     return mask
+
+
+def seeded(seed: int | str | np.random.RandomState | None) -> np.random.RandomState:
+    """The generator of a seed as fastMRI has it: of a file name, the codes of its characters."""
+    if isinstance(seed, np.random.RandomState):
+        return seed
+    return np.random.RandomState(tuple(map(ord, seed)) if isinstance(seed, str) else seed)
 
 
 def _outside(
@@ -68,9 +77,10 @@ def _outside(
         return mask
     step = round(acceleration)
     if pattern == "magic_fraction":
-        target = round(n / acceleration)
-        low = int(np.clip(low, 1, target))
-        step = round(n / max(1, target - low))
+        wanted = round(n / acceleration) - low
+        if wanted < 1:
+            return mask
+        step = round(n / wanted)
     offset = generator.randint(0, step)
     first, second = (offset + 1, offset + 2) if offset % 2 == 0 else (offset + 2, offset - 1)
     positive, negative = np.zeros((n + 1) // 2, bool), np.zeros(n // 2, bool)
