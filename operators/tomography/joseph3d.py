@@ -31,6 +31,8 @@ VIEWS_PER_TASK = 2
 """Views that one forward task carries through the image together: their accumulators stay in L2."""
 TASK_BYTES = 1 << 20
 """Image planes of one transposed task: they stay in L2 while all views pass."""
+TASKS_PER_THREAD = 2
+"""Of the transpose for tilted views; each task aims all rays anew."""
 
 
 class UprightViews(NamedTuple):
@@ -58,6 +60,7 @@ class TiltedViews(NamedTuple):
     views : (k,) indices of the views
     source : (k, 3), first : (k, column, 3), step : (k, 3)
     voxel_mm : (3,) as (x, y, z)
+    marches : (k, 3) whether rays of the view may march along x, y, z
     """
 
     views: NDArray[np.int64]
@@ -65,6 +68,7 @@ class TiltedViews(NamedTuple):
     first: FloatArray
     step: FloatArray
     voxel_mm: FloatArray
+    marches: NDArray[np.bool_]
 
 
 class ConeTables(NamedTuple):
@@ -88,8 +92,23 @@ def cone_tables(geometry: TomographyGeometry, grid: ImageGrid) -> ConeTables:
     upright, tilted = np.flatnonzero(is_upright), np.flatnonzero(~is_upright)
     return ConeTables(
         _upright_views(upright, source[upright], first[upright], step[upright], voxel_mm, geometry.n_rows),
-        TiltedViews(tilted, source[tilted], first[tilted], step[tilted], voxel_mm),
+        _tilted_views(tilted, source[tilted], first[tilted], step[tilted], voxel_mm, geometry.n_rows),
     )
+
+
+def _tilted_views(
+    views: NDArray[np.int64],
+    source: FloatArray,
+    first: FloatArray,
+    step: FloatArray,
+    voxel_mm: FloatArray,
+    n_rows: int,
+) -> TiltedViews:
+    last = first + (n_rows - 1) * step[:, None]
+    most = np.maximum(np.abs(first), np.abs(last))
+    least = np.where(first * last > 0, np.minimum(np.abs(first), np.abs(last)), 0.0)
+    marches = (most >= least.max(axis=2, keepdims=True)).any(axis=1)
+    return TiltedViews(views, source, first, step, voxel_mm, marches)
 
 
 def _upright_views(
@@ -278,18 +297,24 @@ def _backproject_upright(rays: Any, n_rows: int, columns: Any, heights: Any, n_z
 
 
 @njit(cache=True)
-def _aimed(source: Any, first: Any, row: int, step: Any, voxel_mm: Any) -> Any:
-    """Marching axis of a ray, crossing of plane 0 and slopes on the other two axes, and its length per plane."""
-    dx, dy, dz = first[0] + row * step[0], first[1] + row * step[1], first[2] + row * step[2]
-    length = np.sqrt((dx * voxel_mm[0]) ** 2 + (dy * voxel_mm[1]) ** 2 + (dz * voxel_mm[2]) ** 2)
+def _marching_axis(dx: float, dy: float, dz: float) -> int:
     if abs(dy) >= abs(dx) and abs(dy) >= abs(dz):
+        return 1
+    return 0 if abs(dx) >= abs(dz) else 2
+
+
+@njit(cache=True)
+def _aimed(source: Any, dx: float, dy: float, dz: float, axis: int, voxel_mm: Any) -> Any:
+    """Of a ray along `axis`: crossing of plane 0 and slope, on both other axes in turn; length per plane."""
+    length = np.sqrt((dx * voxel_mm[0]) ** 2 + (dy * voxel_mm[1]) ** 2 + (dz * voxel_mm[2]) ** 2)
+    if axis == 1:
         a, b = dx / dy, dz / dy
-        return 1, source[0] - a * source[1], a, source[2] - b * source[1], b, length / abs(dy)
-    if abs(dx) >= abs(dz):
+        return source[0] - a * source[1], a, source[2] - b * source[1], b, length / abs(dy)
+    if axis == 0:
         a, b = dy / dx, dz / dx
-        return 0, source[1] - a * source[0], a, source[2] - b * source[0], b, length / abs(dx)
+        return source[1] - a * source[0], a, source[2] - b * source[0], b, length / abs(dx)
     a, b = dx / dz, dy / dz
-    return 2, source[0] - a * source[2], a, source[1] - b * source[2], b, length / abs(dz)
+    return source[0] - a * source[2], a, source[1] - b * source[2], b, length / abs(dz)
 
 
 @njit(cache=True)
@@ -314,37 +339,85 @@ def _inside(start: float, slope: float, n: int, first: int, last: int) -> Any:
     return (int(low), int(np.ceil(high))) if low < high else (first, first)
 
 
+@njit(cache=True)
+def _within(start: float, slope: float, n: int, first: int, last: int) -> Any:
+    """Planes of first..last where 0 < start + slope plane < n - 1 for certain: all four voxels lie in the image."""
+    if slope == 0.0:
+        return (first, last) if 0.0 < start < n - 1.0 else (first, first)
+    low, high = -start / slope, (n - 1.0 - start) / slope
+    if low > high:
+        low, high = high, low
+    low, high = max(float(first), np.ceil(low + 1e-6)), min(float(last), np.floor(high - 1e-6) + 1.0)
+    return (int(low), int(high)) if low < high else (first, first)
+
+
+@njit(cache=True)
+def _edge(voxels: Any, s: int, i: int, j: int, n_a: int, step_a: int, n_b: int, step_b: int, p: Any, q: Any) -> Any:
+    """Bilinear interpolation where some of the four voxels may lie outside."""
+    total = voxels.dtype.type(0)
+    for k in range(4):
+        u, v = k & 1, k >> 1
+        if 0 <= i + u < n_a and 0 <= j + v < n_b:
+            total += voxels[s + u * step_a + v * step_b] * (p if u else 1 - p) * (q if v else 1 - q)
+    return total
+
+
+@njit(cache=True)
+def _spread_edge(
+    voxels: Any, s: int, i: int, j: int, n_a: int, step_a: int, n_b: int, step_b: int, p: Any, q: Any, value: Any
+) -> None:
+    for k in range(4):
+        u, v = k & 1, k >> 1
+        if 0 <= i + u < n_a and 0 <= j + v < n_b:
+            voxels[s + u * step_a + v * step_b] += value * (p if u else 1 - p) * (q if v else 1 - q)
+
+
+@njit(fastmath=FAST, cache=True)
+def _sum_inside(
+    voxels: Any, begin: int, end: int, stride: int, a0: float, da: float, step_a: int, b0: float, db: float, step_b: int
+) -> Any:
+    """Sum of bilinear interpolations where all voxels lie in the image; a loop that compilers turn into vectors."""
+    total = voxels.dtype.type(0)
+    for plane in range(begin, end):
+        a, b = a0 + da * plane, b0 + db * plane
+        i, j = np.int64(a), np.int64(b)
+        p, q = voxels.dtype.type(a - i), voxels.dtype.type(b - j)
+        s = plane * stride + i * step_a + j * step_b
+        v00, v10 = voxels[np.uint64(s)], voxels[np.uint64(s + step_a)]
+        v01, v11 = voxels[np.uint64(s + step_b)], voxels[np.uint64(s + step_a + step_b)]
+        near, far = v00 + p * (v10 - v00), v01 + p * (v11 - v01)
+        total += near + q * (far - near)
+    return total
+
+
 @njit(parallel=True, fastmath=FAST, cache=True)
 def _project_tilted(
-    volume: Any, views: Any, source: Any, first: Any, step: Any, voxel_mm: Any, projections: Any
+    volume: Any, views: Any, source: Any, first: Any, step: Any, voxel_mm: Any, marches: Any, projections: Any
 ) -> None:
     """Write the line integrals of `volume` (z, y, x) along tilted views into `projections` (view, row, column)."""
     n_z, n_y, n_x = volume.shape
     n_rows, n_columns = projections.shape[1:]
     voxels = volume.ravel()
-    zero = volume.dtype.type(0)
     for task in prange(views.size * n_rows):
         view, row = task // n_rows, task % n_rows
         for column in range(n_columns):
-            axis, a0, da, b0, db, length = _aimed(source[view], first[view, column], row, step[view], voxel_mm)
+            dx = first[view, column, 0] + row * step[view, 0]
+            dy = first[view, column, 1] + row * step[view, 1]
+            dz = first[view, column, 2] + row * step[view, 2]
+            axis = _marching_axis(dx, dy, dz)
+            a0, da, b0, db, length = _aimed(source[view], dx, dy, dz, axis, voxel_mm)
             n, stride, n_a, step_a, n_b, step_b = _strides(axis, n_z, n_y, n_x)
             begin, end = _inside(a0, da, n_a, 0, n)
             begin, end = _inside(b0, db, n_b, begin, min(n, end))
-            total = zero
-            for plane in range(begin, end):
-                a, b = a0 + da * plane, b0 + db * plane
+            inner, outer = _within(a0, da, n_a, begin, end)
+            inner, outer = _within(b0, db, n_b, inner, outer)
+            total = _sum_inside(voxels, inner, outer, stride, a0, da, step_a, b0, db, step_b)
+            for plane in range(begin, end - (outer - inner)):
+                m = plane if plane < inner else plane + (outer - inner)
+                a, b = a0 + da * m, b0 + db * m
                 i, j = int(np.floor(a)), int(np.floor(b))
                 p, q = volume.dtype.type(a - i), volume.dtype.type(b - j)
-                s = plane * stride + i * step_a + j * step_b
-                if 0 <= i < n_a - 1 and 0 <= j < n_b - 1:
-                    near = voxels[s] + p * (voxels[s + step_a] - voxels[s])
-                    far = voxels[s + step_b] + p * (voxels[s + step_a + step_b] - voxels[s + step_b])
-                    total += near + q * (far - near)
-                else:
-                    for k in range(4):
-                        u, v = k & 1, k >> 1
-                        if 0 <= i + u < n_a and 0 <= j + v < n_b:
-                            total += voxels[s + u * step_a + v * step_b] * (p if u else 1 - p) * (q if v else 1 - q)
+                total += _edge(voxels, m * stride + i * step_a + j * step_b, i, j, n_a, step_a, n_b, step_b, p, q)
             projections[views[view], row, column] = total * volume.dtype.type(length)
 
 
@@ -356,6 +429,7 @@ def _spread_tilted(
     first: Any,
     step: Any,
     voxel_mm: Any,
+    marches: Any,
     axis: int,
     start: int,
     stop: int,
@@ -367,28 +441,52 @@ def _spread_tilted(
     n_rows, n_columns = projections.shape[1:]
     number = voxels.dtype.type
     for view in range(views.size):
+        if not marches[view, axis]:
+            continue
         for row in range(n_rows):
             for column in range(n_columns):
-                own, a0, da, b0, db, length = _aimed(source[view], first[view, column], row, step[view], voxel_mm)
-                if own != axis:
+                dx = first[view, column, 0] + row * step[view, 0]
+                dy = first[view, column, 1] + row * step[view, 1]
+                dz = first[view, column, 2] + row * step[view, 2]
+                if _marching_axis(dx, dy, dz) != axis:
                     continue
+                a0, da, b0, db, length = _aimed(source[view], dx, dy, dz, axis, voxel_mm)
                 begin, end = _inside(a0, da, n_a, start, stop)
                 begin, end = _inside(b0, db, n_b, begin, min(stop, end))
                 value = projections[views[view], row, column] * number(length)
-                for plane in range(begin, end):
+                inner, outer = _within(a0, da, n_a, begin, end)
+                inner, outer = _within(b0, db, n_b, inner, outer)
+                for plane in range(inner, outer):
                     a, b = a0 + da * plane, b0 + db * plane
-                    i, j = int(np.floor(a)), int(np.floor(b))
+                    i, j = np.int64(a), np.int64(b)
                     p, q = number(a - i), number(b - j)
                     s = plane * stride + i * step_a + j * step_b
-                    for k in range(4):
-                        u, v = k & 1, k >> 1
-                        if 0 <= i + u < n_a and 0 <= j + v < n_b:
-                            voxels[s + u * step_a + v * step_b] += value * (p if u else 1 - p) * (q if v else 1 - q)
+                    far = value * q
+                    near = value - far
+                    voxels[np.uint64(s)] += near - p * near
+                    voxels[np.uint64(s + step_a)] += p * near
+                    voxels[np.uint64(s + step_b)] += far - p * far
+                    voxels[np.uint64(s + step_a + step_b)] += p * far
+                for plane in range(begin, end - (outer - inner)):
+                    m = plane if plane < inner else plane + (outer - inner)
+                    a, b = a0 + da * m, b0 + db * m
+                    i, j = int(np.floor(a)), int(np.floor(b))
+                    p, q = number(a - i), number(b - j)
+                    s = m * stride + i * step_a + j * step_b
+                    _spread_edge(voxels, s, i, j, n_a, step_a, n_b, step_b, p, q, value)
 
 
 @njit(parallel=True, cache=True)
 def _backproject_tilted(
-    projections: Any, views: Any, source: Any, first: Any, step: Any, voxel_mm: Any, tasks: int, volume: Any
+    projections: Any,
+    views: Any,
+    source: Any,
+    first: Any,
+    step: Any,
+    voxel_mm: Any,
+    marches: Any,
+    tasks: int,
+    volume: Any,
 ) -> None:
     """Add to `volume` (z, y, x) the transpose of `_project_tilted`, in `tasks` blocks of planes along each axis."""
     voxels = volume.ravel()
@@ -396,7 +494,9 @@ def _backproject_tilted(
         n = _strides(axis, volume.shape[0], volume.shape[1], volume.shape[2])[0]
         for task in prange(tasks):
             start, stop = task * n // tasks, (task + 1) * n // tasks
-            _spread_tilted(projections, views, source, first, step, voxel_mm, axis, start, stop, volume.shape, voxels)
+            _spread_tilted(
+                projections, views, source, first, step, voxel_mm, marches, axis, start, stop, volume.shape, voxels
+            )
 
 
 def _image(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
@@ -437,4 +537,4 @@ def backproject(projections: NDArray[Any], tables: ConeTables, volume: NDArray[A
         else:
             x[:] = 0
         if tilted.views.size:
-            _backproject_tilted(y, *tilted, 4 * get_num_threads(), x)
+            _backproject_tilted(y, *tilted, TASKS_PER_THREAD * get_num_threads(), x)
