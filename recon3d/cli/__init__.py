@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
+import recon3d.cli.evaluation  # noqa: F401  adds its commands
 from recon3d.cli.commands import app
 from recon3d.errors import DiskFullError, Interrupted, MemoryLimitError, ReconError
 
@@ -43,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif debug:
             raise
         else:
-            message = f"unexpected {type(error).__name__}: {error}. This is a defect: run again with --debug and report it."
+            message = (
+                f"unexpected {type(error).__name__}: {error}. This is a defect: run again with --debug and report it."
+            )
             code = CANNOT_START
     print(f"recon3d: {message}", file=sys.stderr)
     return code
@@ -62,8 +65,14 @@ def _translate(error: BaseException) -> tuple[str, int]:
         case ReconError():
             return str(error), CANNOT_START
         case MemoryError():
-            return "Out of memory: lower run.max_memory or run.micro_batch, or choose a coarser grid (grid.voxel_mm).", NO_ROOM
+            return (
+                "Out of memory: lower run.max_memory or run.micro_batch, or choose a coarser grid (grid.voxel_mm).",
+                NO_ROOM,
+            )
         case OSError() if is_disk_full(error):
-            return f"The disk is full: {error.filename or 'the output'} was not written; make room or choose another disk.", NO_ROOM
+            return (
+                f"The disk is full: {error.filename or 'the output'} was not written; make room or take another disk.",
+                NO_ROOM,
+            )
         case _:
             return f"{error}.", CANNOT_START

@@ -5,7 +5,7 @@ Per volume, after both were cropped to squares of the target's width w:
 - MSE = mean (g - x)^2 and NMSE = |g - x|^2 / |g|^2 over the whole volume;
 - PSNR = 10 log10(max(g)^2 / MSE), the maximum taken over the cropped target;
 - SSIM = mean over slices of the structural similarity with a uniform 7 x 7 window, sample covariance, K1 = 0.01,
-  K2 = 0.03, the rim of three pixels left out and the volume's maximum as data range (Wang et al. 2004, as scikit-image).
+  K2 = 0.03, the rim of three pixels left out and the volume's maximum as data range (Wang et al. 2004).
 
 Nothing is rescaled, matched or clipped. Zbontar et al., arXiv:1811.08839.
 """
@@ -92,12 +92,14 @@ def score(result: NDArray[Any], target: NDArray[Any]) -> VolumeScores:
         if bad:
             raise InputError(f"The {name} holds {bad} NaN or infinite values: mend them first.")
     if len(result) != len(target):
-        raise ShapeError(f"The result has {len(result)} slices, the target {len(target)}: reconstruct all slices, and no more.")
+        raise ShapeError(
+            f"The result has {len(result)} slices, the target {len(target)}: reconstruct all of them."
+        )
     wanted = scored_size(target.shape[1:])
     if result.shape[1:] not in (target.shape[1:], wanted):
         raise ShapeError(
-            f"The result has slices of {_size(result)}, the target of {_size(target)} (y x): wrong crop, keep the centre "
-            "from (N - n) // 2 on."
+            f"The result has slices of {_size(result)}, the target of {_size(target)} (y x): wrong crop, keep the "
+            "centre from (N - n) // 2 on."
         )
     if min(wanted) < SSIM_WINDOW:
         raise ShapeError(f"SSIM needs slices of at least {SSIM_WINDOW} x {SSIM_WINDOW}, got {wanted[0]} x {wanted[1]}.")
@@ -158,11 +160,12 @@ def _measure(ours: NDArray[Any], theirs: NDArray[Any], maximum: float) -> Volume
                 similar[k].append(float(inner[within].mean()))
         cross += float((a * b).sum())
         own += float((a * a).sum())
-    official, front_scores = (_scores(*row, maximum, values) for row, values in zip(sums, similar, strict=True))
+    official, front_scores = (_scores(row, maximum, values) for row, values in zip(sums, similar, strict=True))
     return VolumeScores(official, front_scores, _scale_note(cross / own if own else 0.0))
 
 
-def _scores(error: float, energy: float, count: float, maximum: float, similar: list[float]) -> Scores:
+def _scores(sums: NDArray[np.float64], maximum: float, similar: list[float]) -> Scores:
+    error, energy, count = (float(value) for value in sums)
     mse = error / count
     return Scores(
         mse=mse,

@@ -10,6 +10,8 @@ from typing import Any
 from recon3d.evaluation.fastmri import METRICS, VolumeScores
 from recon3d.evaluation.statistics import CONFIDENCE, Pair, Summary, compare_pairs, summarise
 
+FEW = 6
+"""Fewer volumes than this cannot reach p = 0.05."""
 REGIONS = ("official", "foreground")
 
 
@@ -73,7 +75,7 @@ class ScoreTable:
     methods : in the order in which they were given
     cases : scored volumes
     faults : one sentence for each volume that could not be scored
-    patients : number of patients among the scored volumes, where all files say; volumes of one patient are not independent
+    patients : number of patients among the scored volumes, where all files say; volumes of one are not independent
     """
 
     methods: Sequence[str]
@@ -82,7 +84,7 @@ class ScoreTable:
     patients: int | None = None
 
     def groups(self) -> list[str]:
-        """"all", then each contrast and acceleration where there are several."""
+        """ "all", then each contrast and acceleration where there are several."""
         found = sorted({case.group for case in self.cases})
         return ["all", *(found if len(found) > 1 else [])]
 
@@ -117,14 +119,16 @@ class ScoreTable:
         """What must be known to read the numbers."""
         volumes = len({case.volume for case in self.cases})
         said = [
-            "official: the whole volume, cropped to squares of the target's width; range: maximum of the cropped target",
+            "official: the whole volume, cropped to squares of the target's width; range: its maximum",
             "foreground: above 5 % of the volume's maximum, largest part, grown by 3 pixels; same range",
-            f"intervals: {CONFIDENCE:.0%}, Student's, over volumes; p: sign flips of the paired differences, Holm-adjusted",
+            f"intervals: {CONFIDENCE:.0%}, Student's, over volumes; p: sign flips of paired differences, after Holm",
         ]
         if volumes == 1:
             said.append("one volume gives no interval")
+        elif volumes < FEW:
+            said.append(f"{volumes} volumes are few: no p can be below {2.0 ** (1 - volumes):g}, intervals are wide")
         if self.patients is not None and self.patients < volumes:
-            said.append(f"{volumes} volumes come from {self.patients} patients: the intervals, which count volumes, are too narrow")
+            said.append(f"{volumes} volumes come from {self.patients} patients: intervals over volumes are too narrow")
         return said
 
     def records(self) -> list[dict[str, Any]]:

@@ -134,9 +134,9 @@ def compare_pairs(values: Mapping[str, Mapping[str, float]], confidence: float =
     for first, second in combinations(values, 2):
         shared = sorted(set(values[first]) & set(values[second]))
         if shared:
-            both = ([values[name][volume] for volume in shared] for name in (first, second))
+            a, b = (np.array([values[name][volume] for volume in shared]) for name in (first, second))
             with np.errstate(invalid="ignore"):  # two perfect volumes: infinite minus infinite decibels
-                found.append((first, second, np.subtract(*both)))
+                found.append((first, second, a - b))
     p_values = [sign_flip_p(differences) for _, _, differences in found]
     return [
         Pair(first, second, summarise(differences, confidence), p, adjusted)

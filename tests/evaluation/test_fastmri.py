@@ -16,7 +16,9 @@ from scipy import ndimage
 from recon3d.errors import InputError, ShapeError
 from recon3d.evaluation.fastmri import Scores, centre_crop, foreground_mask, score, scored_size
 
-NEEDS_FASTMRI = "needs the package fastmri: pip install --no-deps fastmri==0.3.0 && pip install runstats pandas requests tqdm"
+NEEDS_FASTMRI = (
+    "needs the package fastmri: `pip install --no-deps fastmri==0.3.0; pip install runstats pandas requests`"
+)
 
 
 def pair(shape: tuple[int, int, int], seed: int, smooth: float = 0.0) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -43,7 +45,8 @@ def test_equal_to_the_official_package(shape: tuple[int, int, int], smooth: floa
         paths = Namespace(
             target_path=tmp_path / "t", predictions_path=tmp_path / "r", acquisition=None, acceleration=None
         )
-        expected = {name: float(np.ravel(v)[0]) for name, v in official.evaluate(paths, "reconstruction_rss").means().items()}
+        means = official.evaluate(paths, "reconstruction_rss").means()
+        expected = {name: float(np.ravel(value)[0]) for name, value in means.items()}
         ours = score(result, target).official
         assert ours.mse == pytest.approx(expected["MSE"], rel=1e-6)
         assert ours.nmse == pytest.approx(expected["NMSE"], rel=1e-6)
@@ -53,7 +56,8 @@ def test_equal_to_the_official_package(shape: tuple[int, int, int], smooth: floa
 
 def slow_ssim(result: NDArray[Any], target: NDArray[Any], span: float) -> NDArray[Any]:
     """The similarity map of one slice, window by window."""
-    windows = [np.lib.stride_tricks.sliding_window_view(d.astype(float), (7, 7)).reshape(-1, 49) for d in (result, target)]
+    view = np.lib.stride_tricks.sliding_window_view
+    windows = [view(data.astype(float), (7, 7)).reshape(-1, 49) for data in (result, target)]
     (mx, my), (vx, vy) = ([w.mean(1) for w in windows], [w.var(1, ddof=1) for w in windows])
     cov = ((windows[0] - mx[:, None]) * (windows[1] - my[:, None])).sum(1) / 48
     c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2

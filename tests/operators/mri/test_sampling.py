@@ -9,8 +9,11 @@ import pytest
 
 from operators.mri.sampling import PATTERNS, column_mask, seeded
 
-NEEDS_FASTMRI = "needs the package fastmri: pip install --no-deps fastmri==0.3.0 && pip install runstats pandas requests tqdm"
-NAMES = [f"file{1000000 + 37 * k}.h5" for k in range(100)] + [f"file_brain_AXT2_200_{2000000 + 61 * k}.h5" for k in range(100)]
+NEEDS_FASTMRI = (
+    "needs the package fastmri: `pip install --no-deps fastmri==0.3.0; pip install runstats pandas requests`"
+)
+KNEES = [f"file{1000000 + 37 * k}.h5" for k in range(100)]
+NAMES = KNEES + [f"file_brain_AXT2_200_{2000000 + 61 * k}.h5" for k in range(100)]
 WIDTHS = (320, 368, 372, 396)
 PAIRS = ((0.08, 4), (0.04, 8))
 
