@@ -92,9 +92,7 @@ def score(result: NDArray[Any], target: NDArray[Any]) -> VolumeScores:
         if bad:
             raise InputError(f"The {name} holds {bad} NaN or infinite values: mend them first.")
     if len(result) != len(target):
-        raise ShapeError(
-            f"The result has {len(result)} slices, the target {len(target)}: reconstruct all of them."
-        )
+        raise ShapeError(f"The result has {len(result)} slices, the target {len(target)}: reconstruct all of them.")
     wanted = scored_size(target.shape[1:])
     if result.shape[1:] not in (target.shape[1:], wanted):
         raise ShapeError(
