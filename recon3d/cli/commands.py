@@ -39,11 +39,12 @@ def reconstruct(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
     max_memory: Annotated[str | None, typer.Option("--max-memory", help="limit such as 4G")] = None,
     force_prior: Annotated[bool, typer.Option("--force-prior", help="go on although a model does not fit")] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="show the run in STEM.preview.html as it goes")] = False,
     force: Force = False,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """Reconstruct a scan into a volume, with a picture and a record beside it."""
+    """Reconstruct a scan into a volume, with a report, a picture and a record beside it."""
     from recon3d.config import ReconstructConfig, apply_overrides, read_recipe, validate
     from recon3d.errors import ConfigError
 
@@ -72,7 +73,7 @@ def reconstruct(
         for line in plan_case(input, settings).lines():
             typer.echo(line)
         return
-    result = reconstruct_case(input, output, settings, overwrite=force, quiet=quiet)
+    result = reconstruct_case(input, output, settings, overwrite=force, quiet=quiet, preview=preview)
     facts = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in result.facts.items())
     typer.echo(f"{output}: {result.volume.shape} in {result.volume.units}  {facts}".rstrip())
 
@@ -122,18 +123,46 @@ def compare(
     results: Annotated[list[Path], typer.Argument(help="volumes to score, one or several")],
     reference: Annotated[Path, typer.Option("--reference", "-r", help="the truth")],
     picture: Annotated[Path | None, typer.Option("--picture", help="write a PNG with all volumes side by side")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="write a page with linked views of all volumes")] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Score volumes against a reference: PSNR with its range, SSIM in three planes, NMSE."""
     from recon3d.runtime.comparison import compare_files
 
-    table = compare_files(results, reference, picture=picture, overwrite=force)
+    table = compare_files(results, reference, picture=picture, page=html, overwrite=force)
     if as_json:
         typer.echo(json.dumps(table, indent=1))
         return
     for line in _table(table):
         typer.echo(line)
+
+
+@app.command()
+def view(
+    result: Annotated[Path, typer.Argument(help="a volume, or the record beside it", show_default=False)],
+    layer: Annotated[
+        list[str] | None, typer.Option("--layer", help="NAME=FILE shown with it; 'reference' also scores the result")
+    ] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="print the path of the page, open nothing")] = False,
+    force: Force = False,
+) -> None:
+    """Open the report of a result in the browser; it is made where it is missing."""
+    from recon3d.errors import ConfigError
+    from recon3d.runtime.viewing import report_of
+
+    layers = {}
+    for given in layer or []:
+        name, equals, file = given.partition("=")
+        if not (name and equals and file):
+            raise ConfigError(f"--layer takes NAME=FILE, e.g. reference=truth.nii.gz, got '{given}'.")
+        layers[name] = Path(file)
+    page = report_of(result, layers, overwrite=force)
+    typer.echo(str(page))
+    if not no_open:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
 
 
 @app.command()

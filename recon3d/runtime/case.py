@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 
 import recon3d
+from operators.blocks import Blocks
+from operators.reduce import norm
 from recon3d.acquisitions import is_stack_of_slices, on_grid, select_views, water_attenuation_per_mm
 from recon3d.config import ReconstructConfig, SimulateConfig, parse_bytes
 from recon3d.errors import ConfigError, DeviceError, InputError
@@ -26,6 +29,7 @@ from recon3d.methods.roles import models_for
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import choose_device, set_threads
 from recon3d.runtime.memory import MEBI, MemoryPlan, peak_memory, plan_memory
+from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import ProgressReport
 from recon3d.runtime.record import fingerprint, run_key, sibling, versions, write_record
 from recon3d.runtime.runner import CaseRun
@@ -133,16 +137,24 @@ def check_outputs(output: Path, overwrite: bool, suffixes: Sequence[str] = ()) -
 
 
 def reconstruct_case(
-    path: Path, output: Path, config: ReconstructConfig, *, overwrite: bool = False, quiet: bool = False
+    path: Path,
+    output: Path,
+    config: ReconstructConfig,
+    *,
+    overwrite: bool = False,
+    quiet: bool = False,
+    preview: bool = False,
 ) -> Reconstruction:
-    """Reconstruct a file into `output`, with `<stem>.recon.json` and `<stem>.png` beside it.
+    """Reconstruct a file into `output`, with `<stem>.recon.json`, `<stem>.png` and `<stem>.html` beside it.
+
+    With `preview`, `<stem>.preview.html` shows the run as it goes on.
 
     Raises
     ------
     ReconError
         With one sentence; then no output has been written. After `Interrupted` the same call goes on.
     """
-    check_outputs(output, overwrite, (".recon.json", ".png"))
+    check_outputs(output, overwrite, (".recon.json", ".png", ".html"))
     began = time.perf_counter()
     plan = plan_case(path, config)
     progress = None if quiet else ProgressReport(plan.method.name)
@@ -154,6 +166,7 @@ def reconstruct_case(
         key=plan.key,
         seconds_between_checkpoints=60 * config.run.checkpoint_minutes,
         device=plan.device,
+        preview=LivePreview(sibling(output, ".preview.html"), plan.method.name) if preview else None,
     ) as run:
         result = reconstruct_in_slabs(plan.problem, plan.method, plan.models, run, plan.memory.slab)
         record = {
@@ -167,6 +180,7 @@ def reconstruct_case(
                 "units": result.volume.units,
                 "shape": list(result.volume.shape),
                 **result.facts,
+                **_misfit(plan.problem, result),
             },
             "plan": {"threads": plan.threads, "device": plan.device, **vars(plan.memory)},
             "seconds": round(time.perf_counter() - began, 2),
@@ -176,12 +190,13 @@ def reconstruct_case(
             "versions": versions(),
         }
         write_result(result, output, record, overwrite)
-        run.finish()
+        run.finish(sibling(output, ".html"))
     return result
 
 
 def write_result(result: Reconstruction, output: Path, record: Mapping[str, Any], overwrite: bool) -> None:
-    """The volume, its uncertainty, its picture and, last, the record that says they are whole: all, or nothing."""
+    """The volume, its uncertainty, picture, report and, last, the record that says they are whole: all, or nothing."""
+    from recon3d.report.html import case_report
     from recon3d.report.pictures import three_planes
 
     written: list[Path] = []
@@ -194,6 +209,9 @@ def write_result(result: Reconstruction, output: Path, record: Mapping[str, Any]
         write_record(temporary(sibling(output, ".recon.json")), record, overwrite=True)
         if isinstance(result.volume.grid, AffineGrid):
             temporary(sibling(output, ".png")).write_bytes(three_planes(result.volume))
+        layers = {"result": result.volume, "uncertainty": result.uncertainty}
+        report = case_report({name: layer for name, layer in layers.items() if layer is not None}, record)
+        temporary(sibling(output, ".html")).write_text(report, encoding="utf-8")
         if result.uncertainty is not None:
             save(result.uncertainty, temporary(_uncertainty_path(output)))
         save(result.volume, temporary(output))
@@ -220,6 +238,20 @@ def simulate_case(
     scan = simulate(volume, settings, noise=noise, seed=config.run.seed, finer=config.finer)
     save(scan, output, overwrite=overwrite)
     return scan
+
+
+def _misfit(problem: Problem, result: Reconstruction) -> dict[str, float]:
+    """Root mean square of the whitened A x - y: near 1 where the image explains the data down to their noise.
+
+    Only for methods that state a residual, so that no other pays for one more projection."""
+    shape = tuple(problem.domain.shape)
+    if not problem.noise.is_known or "residual" not in result.facts or result.volume.data.shape != shape:
+        return {}
+    A, y = problem.noise.whiten(problem.A, problem.y)
+    gap = A(problem.image(result.volume)) - y
+    blocks = y.tensors if isinstance(y, Blocks) else (y,)
+    measured = sum(int(block.count_nonzero()) * (2 if block.is_complex() else 1) for block in blocks)
+    return {"residual_to_noise": float(norm(gap)) / math.sqrt(max(measured, 1))}
 
 
 def _uncertainty_path(output: Path) -> Path:

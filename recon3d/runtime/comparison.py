@@ -13,7 +13,12 @@ from recon3d.volume import Volume
 
 
 def compare_files(
-    results: Sequence[Path], reference: Path, *, picture: Path | None = None, overwrite: bool = False
+    results: Sequence[Path],
+    reference: Path,
+    *,
+    picture: Path | None = None,
+    page: Path | None = None,
+    overwrite: bool = False,
 ) -> list[dict[str, Any]]:
     """One row of metrics per result; each number says its range.
 
@@ -21,6 +26,7 @@ def compare_files(
     ----------
     results, reference : volume files on one grid and in one unit
     picture : PNG with all of them side by side in one window, if wanted
+    page : HTML with linked views of all of them, if wanted
     """
     from recon3d.evaluation.metrics import compare
 
@@ -32,6 +38,11 @@ def compare_files(
 
         with atomic_path(picture, overwrite) as temporary:
             temporary.write_bytes(comparison(volumes, reference=truth, metrics=scores))
+    if page is not None:
+        from recon3d.runtime.viewing import comparison_page
+
+        with atomic_path(page, overwrite) as temporary:
+            temporary.write_text(comparison_page(results, volumes, truth, scores), encoding="utf-8")
     return [
         {
             "result": name,

@@ -13,6 +13,7 @@ from typing import Any
 from recon3d.errors import InputError, Interrupted
 from recon3d.run import State
 from recon3d.runtime.checkpoint import Checkpoint, on_device, read_checkpoint, write_checkpoint
+from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import ProgressReport
 
 
@@ -26,6 +27,7 @@ class CaseRun:
     checkpoint : file for the state of an interrupted run, or None
     key : identifies input and configuration; a checkpoint with another key is refused
     seconds_between_checkpoints : 0 writes one after each iteration
+    preview : page that shows the run as it goes on, or None
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class CaseRun:
         key: str = "",
         seconds_between_checkpoints: float = 120.0,
         device: str = "cpu",
+        preview: LivePreview | None = None,
     ) -> None:
         self.seed = seed
         self.micro_batch = micro_batch
@@ -50,6 +53,7 @@ class CaseRun:
         self._key = key
         self._pause = seconds_between_checkpoints
         self._device = device
+        self._preview = preview
         self._total = 0
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
@@ -103,6 +107,8 @@ class CaseRun:
         self.trace.append({"iteration": index + 1, **metrics})
         if self._progress is not None:
             self._progress.advance(index + 1, metrics)
+        if self._preview is not None:
+            self._preview.show(index + 1, self._total, self.trace, state)
         due = time.monotonic() - self._last_checkpoint >= self._pause
         if state and self._path is not None and (due or self._signal is not None):
             write_checkpoint(self._path, Checkpoint(self._key, index + 1, dict(state)))
@@ -122,7 +128,9 @@ class CaseRun:
         if self._progress is not None:
             self._progress.say(message)
 
-    def finish(self) -> None:
-        """The result is on disk: the checkpoint is not needed any more."""
+    def finish(self, report: Path | None = None) -> None:
+        """The result is on disk: the checkpoint is not needed any more, and the preview leads to the report."""
+        if self._preview is not None and report is not None:
+            self._preview.finish(report)
         if self._file is not None:
             self._file.unlink(missing_ok=True)

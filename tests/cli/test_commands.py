@@ -42,7 +42,7 @@ def test_from_a_file_to_a_file(cli: Cli, here: Path, left: Left) -> None:
     done = cli("reconstruct", "scan.h5", "fbp.nii.gz", *FBP)
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("fbp.nii.gz: (5, 14, 14) in HU")
-    assert left() == {"fbp.nii.gz", "fbp.png", "fbp.recon.json"}
+    assert left() == {"fbp.nii.gz", "fbp.png", "fbp.html", "fbp.recon.json"}
     result, truth = volume("fbp.nii.gz"), volume("truth.nii.gz")
     np.testing.assert_allclose(result.grid.matrix, truth.grid.matrix)  # type: ignore[union-attr]
     assert np.corrcoef(result.data.ravel(), truth.data.ravel())[0, 1] > 0.8
