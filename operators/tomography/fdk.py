@@ -136,18 +136,23 @@ def _weigh(data: Any, first: Any, step: Any, factor: Any, to_axis: Any, weighed:
             weighed[view, row, column] = data[view, row, column] * (factor[view, column] * ahead / np.sqrt(square))
 
 
+@njit(cache=True)
+def _turn_view(filtered: Any, before: int, lines: Any) -> None:
+    n_rows, length = filtered.shape
+    lines[:] = 0
+    for row in range(n_rows):
+        for column in range(lines.shape[0] - 2):
+            lines[column + 1, row] = filtered[row, (column - before) % length]
+
+
 @njit(parallel=True, cache=True)
 def _turn(filtered: Any, before: int, lines: Any) -> None:
     """`filtered` (view, row, column), from `before` its first column on, into `lines` (view, column + 2, padded row).
 
     Columns before the first are the last ones of the periodic filter.
     """
-    n_rows, length = filtered.shape[1:]
     for view in prange(filtered.shape[0]):
-        lines[view] = 0
-        for row in range(n_rows):
-            for column in range(lines.shape[1] - 2):
-                lines[view, column + 1, row] = filtered[view, row, (column - before) % length]
+        _turn_view(filtered[view], before, lines[view])
 
 
 @njit(fastmath=FAST, cache=True)
@@ -255,6 +260,35 @@ def _add_tilted(
             image[x, z] += value * number(1.0 / (scale * scale))
 
 
+@njit(cache=True)
+def _add_to_row(
+    lines: Any,
+    n_rows: int,
+    place: Any,
+    row: Any,
+    reach_mm: Any,
+    is_upright: Any,
+    pitch: float,
+    is_arc: bool,
+    middle: float,
+    begins: bool,
+    y: int,
+    volume: Any,
+) -> None:
+    n_z, _, n_x = volume.shape
+    image = np.zeros((n_x, LANES * ((n_z + LANES - 1) // LANES)), volume.dtype)
+    line = np.zeros(lines.shape[2] + 2 * LANES, volume.dtype)
+    for view in range(lines.shape[0]):
+        p, r, d = place[view], row[view], reach_mm[view]
+        if is_upright[view]:
+            _add_upright(lines, n_rows, view, p, r, d, pitch, is_arc, middle, y, line, image)
+        else:
+            _add_tilted(lines, n_rows, view, p, r, d, pitch, is_arc, middle, y, n_z, image)
+    for z in range(n_z):
+        for x in range(n_x):
+            volume[z, y, x] = image[x, z] + (0 if begins else volume[z, y, x])
+
+
 @njit(parallel=True, cache=True)
 def _add_views(
     lines: Any,
@@ -270,22 +304,8 @@ def _add_views(
     volume: Any,
 ) -> None:
     """Add the filtered views `lines` to `volume` (z, y, x), or write them where it `begins`."""
-    n_z, n_y, n_x = volume.shape
-    for y in prange(n_y):
-        image = np.zeros((n_x, LANES * ((n_z + LANES - 1) // LANES)), volume.dtype)
-        line = np.zeros(lines.shape[2] + 2 * LANES, volume.dtype)
-        for view in range(lines.shape[0]):
-            if is_upright[view]:
-                _add_upright(
-                    lines, n_rows, view, place[view], row[view], reach_mm[view], pitch, is_arc, middle, y, line, image
-                )
-            else:
-                _add_tilted(
-                    lines, n_rows, view, place[view], row[view], reach_mm[view], pitch, is_arc, middle, y, n_z, image
-                )
-        for z in range(n_z):
-            for x in range(n_x):
-                volume[z, y, x] = image[x, z] + (0 if begins else volume[z, y, x])
+    for y in prange(volume.shape[1]):
+        _add_to_row(lines, n_rows, place, row, reach_mm, is_upright, pitch, is_arc, middle, begins, y, volume)
 
 
 def reconstruct(

@@ -200,26 +200,41 @@ def _project_views(
                         add_samples(sums, t + r, line, number(LANES + start + step * r), number(step), top)
 
 
+@njit(cache=True)
+def _project_task(
+    image: Any,
+    n_z: int,
+    views: Any,
+    flipped: Any,
+    columns: Any,
+    heights: Any,
+    lengths: Any,
+    first: int,
+    last: int,
+    projections: Any,
+) -> None:
+    n_rows, n_columns = projections.shape[1:]
+    line = np.zeros(image.shape[2] + 2 * LANES, image.dtype)
+    sums = np.zeros((last - first, n_columns, LANES * ((n_rows + LANES - 1) // LANES)), image.dtype)
+    _project_views(image, n_z, columns, heights, first, last, n_rows, line, sums)
+    for view in range(first, last):
+        for row in range(n_rows):
+            target = n_rows - 1 - row if flipped[view] else row
+            for column in range(n_columns):
+                rise = lengths[view, column, 1] + row * lengths[view, column, 2]
+                length = np.sqrt(lengths[view, column, 0] + rise * rise)
+                projections[views[view], target, column] = sums[view - first, column, row] * length
+
+
 @njit(parallel=True, cache=True)
 def _project_upright(
     image: Any, n_z: int, views: Any, flipped: Any, columns: Any, heights: Any, lengths: Any, projections: Any
 ) -> None:
     """Write the line integrals of `image` along upright views into `projections` (view, row, column)."""
-    n_rows, n_columns = projections.shape[1:]
-    padded_rows = LANES * ((n_rows + LANES - 1) // LANES)
     for task in prange((views.size + VIEWS_PER_TASK - 1) // VIEWS_PER_TASK):
         first = task * VIEWS_PER_TASK
         last = min(views.size, first + VIEWS_PER_TASK)
-        line = np.zeros(image.shape[2] + 2 * LANES, image.dtype)
-        sums = np.zeros((last - first, n_columns, padded_rows), image.dtype)
-        _project_views(image, n_z, columns, heights, first, last, n_rows, line, sums)
-        for view in range(first, last):
-            for row in range(n_rows):
-                target = n_rows - 1 - row if flipped[view] else row
-                for column in range(n_columns):
-                    rise = lengths[view, column, 1] + row * lengths[view, column, 2]
-                    length = np.sqrt(lengths[view, column, 0] + rise * rise)
-                    projections[views[view], target, column] = sums[view - first, column, row] * length
+        _project_task(image, n_z, views, flipped, columns, heights, lengths, first, last, projections)
 
 
 @njit(parallel=True, cache=True)
@@ -390,35 +405,44 @@ def _sum_inside(
     return total
 
 
-@njit(parallel=True, fastmath=FAST, cache=True)
+@njit(fastmath=FAST, cache=True)
+def _project_row(
+    voxels: Any, shape: Any, source: Any, first: Any, row: int, step: Any, voxel_mm: Any, sums: Any
+) -> None:
+    """Write the line integrals of one detector row to `sums`."""
+    n_z, n_y, n_x = shape
+    for column in range(sums.size):
+        dx = first[column, 0] + row * step[0]
+        dy = first[column, 1] + row * step[1]
+        dz = first[column, 2] + row * step[2]
+        axis = _marching_axis(dx, dy, dz)
+        a0, da, b0, db, length = _aimed(source, dx, dy, dz, axis, voxel_mm)
+        n, stride, n_a, step_a, n_b, step_b = _strides(axis, n_z, n_y, n_x)
+        begin, end = _inside(a0, da, n_a, 0, n)
+        begin, end = _inside(b0, db, n_b, begin, min(n, end))
+        inner, outer = _within(a0, da, n_a, begin, end)
+        inner, outer = _within(b0, db, n_b, inner, outer)
+        total = _sum_inside(voxels, inner, outer, stride, a0, da, step_a, b0, db, step_b)
+        for plane in range(begin, end - (outer - inner)):
+            m = plane if plane < inner else plane + (outer - inner)
+            a, b = a0 + da * m, b0 + db * m
+            i, j = int(np.floor(a)), int(np.floor(b))
+            p, q = voxels.dtype.type(a - i), voxels.dtype.type(b - j)
+            total += _edge(voxels, m * stride + i * step_a + j * step_b, i, j, n_a, step_a, n_b, step_b, p, q)
+        sums[column] = total * voxels.dtype.type(length)
+
+
+@njit(parallel=True, cache=True)
 def _project_tilted(
     volume: Any, views: Any, source: Any, first: Any, step: Any, voxel_mm: Any, marches: Any, projections: Any
 ) -> None:
     """Write the line integrals of `volume` (z, y, x) along tilted views into `projections` (view, row, column)."""
-    n_z, n_y, n_x = volume.shape
-    n_rows, n_columns = projections.shape[1:]
+    n_rows = projections.shape[1]
     voxels = volume.ravel()
     for task in prange(views.size * n_rows):
         view, row = task // n_rows, task % n_rows
-        for column in range(n_columns):
-            dx = first[view, column, 0] + row * step[view, 0]
-            dy = first[view, column, 1] + row * step[view, 1]
-            dz = first[view, column, 2] + row * step[view, 2]
-            axis = _marching_axis(dx, dy, dz)
-            a0, da, b0, db, length = _aimed(source[view], dx, dy, dz, axis, voxel_mm)
-            n, stride, n_a, step_a, n_b, step_b = _strides(axis, n_z, n_y, n_x)
-            begin, end = _inside(a0, da, n_a, 0, n)
-            begin, end = _inside(b0, db, n_b, begin, min(n, end))
-            inner, outer = _within(a0, da, n_a, begin, end)
-            inner, outer = _within(b0, db, n_b, inner, outer)
-            total = _sum_inside(voxels, inner, outer, stride, a0, da, step_a, b0, db, step_b)
-            for plane in range(begin, end - (outer - inner)):
-                m = plane if plane < inner else plane + (outer - inner)
-                a, b = a0 + da * m, b0 + db * m
-                i, j = int(np.floor(a)), int(np.floor(b))
-                p, q = volume.dtype.type(a - i), volume.dtype.type(b - j)
-                total += _edge(voxels, m * stride + i * step_a + j * step_b, i, j, n_a, step_a, n_b, step_b, p, q)
-            projections[views[view], row, column] = total * volume.dtype.type(length)
+        sums = projections[views[view], row]
+        _project_row(voxels, volume.shape, source[view], first[view], row, step[view], voxel_mm, sums)
 
 
 @njit(fastmath=FAST, cache=True)
@@ -470,7 +494,7 @@ def _spread_tilted(
                 for plane in range(begin, end - (outer - inner)):
                     m = plane if plane < inner else plane + (outer - inner)
                     a, b = a0 + da * m, b0 + db * m
-                    i, j = int(np.floor(a)), int(np.floor(b))
+                    i, j = np.int64(np.floor(a)), np.int64(np.floor(b))
                     p, q = number(a - i), number(b - j)
                     s = m * stride + i * step_a + j * step_b
                     _spread_edge(voxels, s, i, j, n_a, step_a, n_b, step_b, p, q, value)
