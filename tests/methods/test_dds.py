@@ -251,7 +251,7 @@ def test_known_noise_sets_the_weight_of_the_data() -> None:
     A, truth, xhat = Slicewise(matrix, shape), normal(*shape), normal(*shape, seed=2)
     y = A(truth) + std * normal(2, 4, seed=3)
     out = solve(make_problem(A, y, std), lambda x, sigma: xhat, card={"sigma_data": prior_std, "sigma_max": sigma},
-                steps=1, data="proximal", cg_steps=20)  # fmt: skip
+                steps=1, data="proximal", cg_steps=20, noise_weight=1.0)  # fmt: skip
     v = 1 / (1 / prior_std**2 + 1 / sigma**2)
     left = matrix.T @ matrix / std**2 + torch.eye(6, dtype=torch.float64) / v
     d = torch.linalg.solve(left, ((y - A(xhat)) @ matrix / std**2).T).T
@@ -343,7 +343,7 @@ def test_parity_with_the_public_code(dtype: torch.dtype, bound: float) -> None:
     out = solve(
         problem, DenseGaussian(mu.reshape(4, 6).to(dtype), C.to(dtype)).denoise, SilentRun(seed=9),
         grid="vp", spacing="leading_int", final="public", sigma_max=1e3, steps=T, eta=0.85, rho=rho / s2,
-        threshold=lam / rho, boundary="circular", z_init="zeros",
+        threshold=lam / rho, cg_steps=5, boundary="circular", z_init="zeros",
     )  # fmt: skip
     exact = DenseGaussian(mu, C).denoise
     expected = published(
