@@ -145,7 +145,8 @@ def sensitivities(
     shape : (y, x)
     method : "espirit", "walsh" or "low-resolution"
     sets : 1, or 2 for objects that fold over (ESPIRiT only)
-    crop : for ESPIRiT, the eigenvalue up to which a map is zero
+    crop : for ESPIRiT, the eigenvalue about which a map fades to zero, within 0.1 of it; 0 keeps all. A hard edge would
+        let rounding decide about voxels.
     """
     if method not in METHODS:
         raise ShapeError(f"Sensitivities are found by {', '.join(METHODS)}, got '{method}'.")
@@ -157,12 +158,21 @@ def sensitivities(
         return calibration.new_zeros((sets, len(calibration), *shape))
     if method == "espirit":
         region = tuple(_centre(n, limit) for n, limit in zip(calibration.shape[-2:], _region(calibration), strict=True))
-        found = espirit(calibration[alive][:, region[0], region[1]].contiguous(), shape, sets=sets, crop=crop)[0]
+        part = calibration[alive][:, region[0], region[1]].contiguous()
+        found, values = espirit(part, shape, sets=sets, crop=0.0)
+        found = found * _soft_crop(values, crop).unsqueeze(1)
     else:
         found = (walsh if method == "walsh" else low_resolution_maps)(images[alive])[None]
     maps = calibration.new_zeros((sets, len(calibration), *shape))
     maps[:, alive] = found
     return rotate_maps(maps, images)
+
+
+def _soft_crop(values: Tensor, crop: float) -> Tensor:
+    if crop <= 0:
+        return torch.ones_like(values)
+    t = ((values - crop + 0.1) / 0.2).clamp(0, 1)
+    return t * t * (3 - 2 * t)
 
 
 def _region(calibration: Tensor) -> tuple[int, int]:

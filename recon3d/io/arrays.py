@@ -111,7 +111,8 @@ class _Source:
         else:
             if "geometry" in self.mapping or "views" in self.mapping:
                 raise InputError(f"'geometry' and 'views' are for CT; a scan of kind '{self.kind}' has 'acquisition'.")
-            acquisition, grid = {}, self._grid(None, None)
+            sampled = data.shape[-3:] if self.kind == "mri" else None  # k-space has the shape of its image
+            acquisition, grid = {}, self._grid(sampled, None)
         acquisition |= self._values("acquisition")
         return Scan(
             kind=self.kind,
@@ -239,7 +240,11 @@ class _Source:
         }  # fmt: skip
         if beam == "fan":
             geometry = TomographyGeometry.fan(
-                angles, mm["source_to_axis"], mm["source_to_detector"], detector=detector, **common  # type: ignore[arg-type]
+                angles,
+                mm["source_to_axis"],
+                mm["source_to_detector"],
+                detector=detector,
+                **common,  # type: ignore[arg-type]
             )
         else:
             geometry = TomographyGeometry.parallel(angles, **common)  # type: ignore[arg-type]

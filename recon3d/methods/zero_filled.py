@@ -34,7 +34,7 @@ class ZeroFilled(Method):
         if self.combine == "rss":
             image = rss(A.coil_images(problem.y)).to(problem.domain.dtype)
             if "set" in problem.domain.axes:
-                image = image.unsqueeze(problem.domain.axes.index("set") - len(problem.domain.axes) + 1)
+                image = image.unsqueeze(problem.domain.axes.index("set") - len(problem.domain.axes))
         else:
             image = A.gridded(problem.y)
         run.step(0, {}, {})

@@ -24,6 +24,7 @@ from operators.tomography import ConeProjector, ImageGrid, Projector, Tomography
 from recon3d.errors import ConfigError, GeometryError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.scan import Scan
+from recon3d.synthetic.mri import simulate_mri
 from recon3d.volume import Volume
 
 WATER_PER_MM = 0.0193
@@ -201,7 +202,7 @@ def simulate_ct(
     )
 
 
-SIMULATORS: dict[str, Callable[..., Scan]] = {"ct": simulate_ct}
+SIMULATORS: dict[str, Callable[..., Scan]] = {"ct": simulate_ct, "mri": simulate_mri}
 
 
 def _stacked_integrals(

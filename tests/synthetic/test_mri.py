@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from recon3d.errors import ConfigError, InputError
+from recon3d.grid import AffineGrid
+from recon3d.io.formats import load
+from recon3d.synthetic.mri import CONTRASTS, coil_sensitivities, draw_mri, simulate_mri, write_folders
+from recon3d.synthetic.simulate import simulate
+from recon3d.volume import Volume
+
+
+def images_of(kspace):
+    shifted = np.fft.ifftshift(kspace, axes=(-2, -1))
+    return np.fft.fftshift(np.fft.ifft2(shifted, norm="ortho"), axes=(-2, -1))
+
+
+@pytest.mark.parametrize("anatomy", ["brain", "knee"])
+def test_shapes_target_and_seed(anatomy):
+    first = draw_mri(anatomy, seed=3, shape=(2, 32, 28), coils=3, snr=1e6)
+    again = draw_mri(anatomy, seed=3, shape=(2, 32, 28), coils=3, snr=1e6)
+    other = draw_mri(anatomy, seed=4, shape=(2, 32, 28), coils=3, snr=1e6, contrast=first.contrast)
+    assert first.kspace.shape == (2, 3, 64, 28)
+    assert np.array_equal(first.kspace, again.kspace)
+    assert np.abs(first.target - other.target).max() > 0.1 * first.target.max()
+    images = images_of(first.kspace)
+    rss = np.sqrt((np.abs(images) ** 2).sum(1))
+    np.testing.assert_allclose(rss[:, 16:48], first.target, atol=1e-4 * first.target.max())
+    assert rss[:, :10].max() < 0.2 * rss.max()  # the oversampled outside holds ringing only
+    assert np.abs(np.angle(images[np.abs(images) > 0.2 * np.abs(images).max()])).std() > 0.1
+
+
+def test_noise_has_the_stated_level_and_is_correlated():
+    quiet = draw_mri("brain", seed=1, shape=(2, 48, 48), coils=4, snr=1e7)
+    noisy = draw_mri("brain", seed=1, shape=(2, 48, 48), coils=4, snr=20)
+    noise = (noisy.kspace - quiet.kspace).transpose(1, 0, 2, 3).reshape(4, -1)
+    covariance = noise @ noise.conj().T / noise.shape[1]
+    strength = np.sqrt(np.diag(covariance).real / 2)
+    assert strength.max() / strength.min() < 1.1
+    correlation = np.abs(covariance[0, 1:]) / np.sqrt(np.diag(covariance).real[0] * np.diag(covariance).real[1:])
+    assert correlation.max() > 0.05
+    bright = np.quantile(quiet.target[quiet.target > 0.1 * quiet.target.max()], 0.9)
+    assert bright / 2 / strength.mean() == pytest.approx(20, rel=0.1)
+
+
+def test_contrasts_differ_as_they_should():
+    def drawn(contrast):
+        return draw_mri("brain", seed=2, shape=(1, 64, 64), coils=1, contrast=contrast, snr=1e6).target[0]
+
+    t2, flair = drawn("AXT2"), drawn("AXFLAIR")
+    fluid = t2 > 0.5 * t2.max()
+    assert fluid.sum() > 20
+    assert flair[fluid].mean() < 0.4 * flair.max()
+    assert set(CONTRASTS) >= {"AXT1", "CORPD_FBK"}
+
+
+def test_folders_are_disjoint_and_test_files_hold_no_target(tmp_path):
+    settings = {"anatomy": "knee", "shape": (1, 16, 16), "coils": 2}
+    paths = write_folders(tmp_path, {"train": 2, "test": 1}, seed=5, centre_fraction=0.25, **settings)
+    assert [p.parent.name for p in paths] == ["train", "train", "test"]
+    scans = [load(p) for p in paths]
+    assert not np.array_equal(scans[0].data, scans[1].data)
+    assert scans[2].acquisition["mask"].sum() < 8
+    more = write_folders(tmp_path / "more", {"train": 1, "val": 1, "test": 1}, seed=5, centre_fraction=0.25, **settings)
+    assert np.array_equal(load(more[0]).data, scans[0].data)
+    assert np.array_equal(load(more[2]).data, scans[2].data)
+    with pytest.raises(ConfigError, match="train, val, test"):
+        write_folders(tmp_path, {"training": 1})
+
+
+def volume(shape=(2, 32, 32)):
+    data = np.zeros(shape, np.float32)
+    data[:, 8:24, 10:22] = 1
+    return Volume(data, AffineGrid.centred(shape, (3, 1, 1)))
+
+
+def test_simulate_a_volume():
+    scan = simulate(volume(), {"kind": "mri", "coils": 4, "acceleration": 1.0}, noise={"snr": None}, seed=1)
+    assert scan.data.shape == (4, 2, 32, 32)
+    assert scan.grid == volume().grid
+    assert "synthetic" in scan.acquisition["info_phase"]
+    rss = np.sqrt((np.abs(images_of(scan.data)) ** 2).sum(0))
+    inside = volume().data > 0
+    assert rss[inside].min() > 2 * rss[~inside].mean()
+    rows, columns = np.indices((32, 32))
+    weights = rss[0] ** 2 / (np.abs(coil_sensitivities(4, (1, 32, 32), np.random.default_rng(0))) ** 2).sum((0, 1))
+    assert (weights * rows).sum() / weights.sum() == pytest.approx(15.5, abs=0.7)
+    assert (weights * columns).sum() / weights.sum() == pytest.approx(15.5, abs=0.7)
+    fast = simulate_mri(volume(), coils=4, seed=1)
+    assert not fast.data[..., ~fast.acquisition["mask"]].any()
+
+
+def test_bad_input():
+    with pytest.raises(InputError, match="not negative"):
+        simulate_mri(volume().with_data(-volume().data))
+    with pytest.raises(InputError, match="one real volume"):
+        simulate_mri(volume().with_data(volume().data * 1j))
+    with pytest.raises(ConfigError, match="'snr'"):
+        simulate_mri(volume(), snr=0)
+    with pytest.raises(ConfigError, match="'finer'"):
+        simulate_mri(volume(), finer=0)
+    with pytest.raises(ConfigError, match="'brain' or 'knee'"):
+        draw_mri("heart", seed=0)
+    with pytest.raises(ConfigError, match="AXT1"):
+        draw_mri("brain", seed=0, contrast="T3")
+    with pytest.raises(ConfigError, match="at least one coil"):
+        draw_mri("brain", seed=0, shape=(1, 8, 8), coils=0)
