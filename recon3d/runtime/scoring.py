@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import recon3d
-from recon3d.errors import ConfigError, InputError, ReconError
+from recon3d.errors import ConfigError, InputError, OutputExistsError, ReconError
 from recon3d.evaluation.fastmri import score
 from recon3d.evaluation.score_table import CaseScore, ScoreTable
 from recon3d.io.atomic import atomic_path, check_output
@@ -119,6 +119,8 @@ def check_sheets(outputs: Sequence[Path], pictures: Path | None, overwrite: bool
     if pictures is not None:
         if pictures.exists() and not pictures.is_dir():
             raise InputError(f"{pictures} is a file: pictures need a folder.")
+        if not overwrite and (there := sorted(pictures.glob("*.png"))):
+            raise OutputExistsError(f"The folder {pictures} holds {there[0].name} already: choose another, or --force.")
         if not pictures.parent.is_dir():
             raise InputError(f"The folder {pictures.parent} of the pictures does not exist: create it first.")
     return list(outputs)
@@ -149,11 +151,6 @@ def write_sheets(
     """Write the scores, each file in the format of its suffix, and the pictures into a folder if one is given."""
     from recon3d.report.score_sheet import as_csv, as_html, as_json
 
-    if folder is not None:
-        folder.mkdir(exist_ok=True)
-        for name, png in pictures.items():
-            with atomic_path(folder / f"{name}.png", overwrite) as temporary:
-                temporary.write_bytes(png)
     for path in outputs:
         match path.suffix:
             case ".csv":
@@ -164,3 +161,8 @@ def write_sheets(
                 text = as_html(table, about, pictures)
         with atomic_path(path, overwrite) as temporary:
             temporary.write_text(text, encoding="utf-8")
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
+        for name, png in pictures.items():
+            with atomic_path(folder / f"{name}.png", overwrite) as temporary:
+                temporary.write_bytes(png)

@@ -84,6 +84,8 @@ def test_three_volumes_end_to_end(cli: Cli, here: Path) -> None:
         assert float(rows[case["method"], case["volume"]]["SSIM"]) == case["official"]["ssim"]
         assert case["note"] == ""
     assert {p.name for p in Path("pictures").iterdir()} == {f"{Path(name).stem}.png" for name in NAMES}
+    again = cli("evaluate", *METHODS, "full", "--pictures", "pictures")
+    assert (again.code, "holds file1000001.png already" in again.sentence) == (2, True)
     page = Path("scores.html").read_text()
     assert page.count("data:image/png;base64,") == 3
     assert "://" not in page
