@@ -178,13 +178,7 @@ def _scene(
     grouped: dict[str, tuple[float, float]] = {}
     for name, volume in layers.items():
         specs.append({"name": name, "units": volume.units, "score": "", "note": _note_of(name, notes), "parts": []})
-        key = _group(name, volume)
-        window = _window(name, volume)
-        if key in grouped and _map_of(name) != "gray":
-            window = min(window[0], grouped[key][0]), max(window[1], grouped[key][1])
-        grouped.setdefault(key, window)
-        if _map_of(name) != "gray":
-            grouped[key] = window
+        grouped.setdefault(_group(name, volume), _window(name, volume))
     left = budget
     order = sorted(range(len(layers)), key=lambda k: k == 0)
     for k in order:
@@ -207,7 +201,7 @@ def _scene(
                     "low": stored.low,
                     "high": stored.high,
                     "units": units,
-                    "map": "turn" if phase else _map_of(name),
+                    "map": "turn" if phase else _layer_map(name, volume),
                     "key": "phase" if phase else _group(name, volume),
                     "window": [-math.pi, math.pi] if phase else grouped[_group(name, volume)],
                     "stored": _stored_note(volume, stored, units, most_levels),
@@ -236,7 +230,8 @@ def _parts(name: str, volume: Volume, most: int, budget: int) -> list[tuple[str,
     # 64 levels: phase is looked at, not measured, and noise in the background does not compress.
     phase = encode(np.angle(fewer).astype(np.float32), -math.pi, math.pi, OTHERS_BUDGET, levels=(256, 64))
     small = np.abs(reduced(data, reduced_shape(data.shape, most)))
-    magnitude = encode(small, *_range(small, volume.units, name), budget - len(phase.text))
+    high = float(small.max(where=np.isfinite(small), initial=0.0))
+    magnitude = encode(small, 0.0, high or 1.0, budget - len(phase.text))
     return [("magnitude", magnitude, small.shape == data.shape), ("phase", phase, fewer.shape == data.shape)]
 
 
@@ -267,18 +262,26 @@ def _has_sign(name: str) -> bool:
     return name.lower().startswith(SIGNED)
 
 
+def _layer_map(name: str, volume: Volume) -> str:
+    """The colours of a layer; a magnitude has no sign, whatever it is called."""
+    chosen = _map_of(name)
+    return "heat" if chosen == "sign" and np.iscomplexobj(volume.data) else chosen
+
+
 def _group(name: str, volume: Volume) -> str:
-    """Layers with one key share a window."""
-    return f"{_map_of(name)} {volume.units}" + (f" {name}" if _map_of(name) != "gray" and volume.units == "1" else "")
+    """Layers with one key share a window: all images of a unit, and each other layer with itself alone."""
+    chosen = _layer_map(name, volume)
+    return f"{chosen} {volume.units}" + ("" if chosen == "gray" else f" {name}")
 
 
 def _window(name: str, volume: Volume) -> tuple[float, float]:
-    if _map_of(name) == "gray":
+    chosen = _layer_map(name, volume)
+    if chosen == "gray":
         return default_window(volume)
     values = np.abs(volume.data[np.isfinite(volume.data)])
     top = float(np.percentile(values[:: 1 + values.size // 2_000_000], 99.5)) if values.size else 0.0
-    top = top or float(values.max(initial=0.0)) or 1.0
-    return (-top, top) if _has_sign(name) else (0.0, top)
+    top = float(f"{top or float(values.max(initial=0.0)) or 1.0:.2g}")
+    return (-top, top) if chosen == "sign" else (0.0, top)
 
 
 def _note_of(name: str, notes: Mapping[str, str]) -> str:

@@ -66,9 +66,10 @@
   function shown(layer = state.layer, difference = state.side && state.difference) {
     const l = layers[layer], part = l.parts[Math.min(state.part, l.parts.length - 1)];
     if (difference && scene.reference !== null && layer !== scene.reference) {
-      return { part, other: layers[scene.reference].parts[0], map: "sign", key: `difference of ${l.units}`, units: l.units, name: `${l.name} − ${layers[scene.reference].name}` };
+      return { part, other: layers[scene.reference].parts[0], light: null, map: "sign", key: `difference of ${l.units}`, units: l.units, name: `${l.name} − ${layers[scene.reference].name}` };
     }
-    return { part, other: null, map: part.map, key: part.key, units: part.units, name: l.name };
+    const magnitude = part.part === "phase" && l.parts[0].codes && String(l.parts[0].shape) === String(part.shape) ? l.parts[0] : null;
+    return { part, other: null, light: magnitude, map: part.map, key: part.key, units: part.units, name: l.name };
   }
   function windowOf(view) {
     if (!windows[view.key]) {
@@ -118,6 +119,14 @@
       const table = new Uint32Array(part.levels);
       for (let i = 0; i < part.levels; i++) table[i] = colours[clamp((part.low + i * part.step - low) * gain + 0.5, 0, 255) | 0];
       for (let r = 0; r < rows; r++, start += down) for (let c = 0, i = start; c < columns; c++, i += across) pixels[k++] = table[codes[i]];
+      if (view.light) { /* phase is meaningless where there is no signal: it is as bright as the magnitude */
+        const w = windowOf({ key: view.light.key, part: view.light, other: null }), bytes = image.data;
+        const first = frame + index * strides[plane.axis] + (plane.flip_rows ? (rows - 1) * strides[plane.rows] : 0) + (plane.flip_columns ? (columns - 1) * strides[plane.columns] : 0);
+        for (let r = 0, at = 0; r < rows; r++) for (let c = 0, i = first + r * down; c < columns; c++, i += across, at += 4) {
+          const bright = clamp(2 * (view.light.low + view.light.codes[i] * view.light.step) / w.high, 0, 1);
+          bytes[at] *= bright; bytes[at + 1] *= bright; bytes[at + 2] *= bright;
+        }
+      }
     }
     scratch.width = columns; scratch.height = rows;
     pen.putImageData(image, 0, 0);
@@ -283,7 +292,7 @@
   }
   function span(view) {
     const w = windowOf(view), { part } = view;
-    if (view.other) { const s = Math.max(3 * w.first[1], w.high, -w.low); return [-s, s]; }
+    if (view.other) { const s = Math.max(2 * w.first[1], w.high, -w.low); return [-s, s]; }
     return [Math.min(part.low, w.low), Math.max(part.high, w.high)];
   }
   function paintScale() {
@@ -322,7 +331,7 @@
     const half = ink.measureText(text).width / 2, free = [6 + ink.measureText(left).width + 12 + half, wide - 18 - ink.measureText(right).width - half];
     ink.fillText(text, free[0] < free[1] ? clamp(x((w.low + w.high) / 2), ...free) : wide / 2, 67);
     strip.setAttribute("aria-label", `Colour scale and window of ${view.name}: ${text} within ${left} to ${right}`);
-    for (const [id, v] of [["low", w.low], ["high", w.high]]) if (document.activeElement !== $(id)) $(id).value = Number(v.toPrecision(5));
+    for (const [id, v] of [["low", w.low], ["high", w.high]]) if (document.activeElement !== $(id)) $(id).value = Number(v.toPrecision(4));
     $("low").step = $("high").step = 10 ** Math.floor(Math.log10((high - low) / 50));
   }
   let grip = null;
@@ -513,7 +522,11 @@
       if (planes.length > 1) made.push(group("Plane", planes.map((p, i) => [p.name, state.plane === i, () => { state.plane = i; controls(); build(); }])));
       if (scene.reference !== null) made.push(group("What is shown", [["Images", !state.difference, () => { state.difference = false; controls(); }], ["Differences", state.difference, () => { state.difference = true; controls(); }]]));
       if (!compared.includes(state.layer) || state.difference && state.layer === scene.reference) state.layer = compared.find((i) => i !== scene.reference) ?? compared[0];
-    } else if (layers.length > 1) made.push(group("Layer", layers.map((l, i) => [l.name, state.layer === i, () => choose(i)])));
+    } else if (layers.length === 1) {
+      const only = document.createElement("b");
+      only.textContent = layers[0].name;
+      made.push(only);
+    } else made.push(group("Layer", layers.map((l, i) => [l.name, state.layer === i, () => choose(i)])));
     if (layers.some((l) => l.parts.length > 1)) made.push(group("Part of complex values", ["Magnitude", "Phase"].map((n, i) => [n, state.part === i, () => choosePart(i)])));
     const again = document.createElement("button");
     again.type = "button"; again.className = "quiet push"; again.textContent = "Reset view"; again.addEventListener("click", reset);

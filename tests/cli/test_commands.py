@@ -408,3 +408,28 @@ def test_interrupting_and_going_on(here: Path) -> None:
     assert "Interrupted after iteration" in said[0]
     assert "Traceback" not in err
     assert {p.name for p in here.iterdir()} == {"scan.h5", "truth.nii.gz", "o.checkpoint"}
+
+
+# Reports
+
+
+def test_view_prints_the_report_and_adds_layers(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert cli("reconstruct", "scan.h5", "fbp.nii.gz", *FBP, "--preview").code == 0
+    assert "Open the report" in (here / "fbp.preview.html").read_text() or not (here / "fbp.preview.html").exists()
+    seen = cli("view", "fbp.nii.gz", "--no-open", "--layer", "reference=truth.nii.gz")
+    assert (seen.code, seen.out.strip(), opened) == (0, "fbp.html", [])
+    assert "Against the reference" in (here / "fbp.html").read_text()
+    assert cli("view", "fbp.recon.json").code == 0
+    assert opened == [(here / "fbp.html").as_uri()]
+    assert "NAME=FILE" in cli("view", "fbp.nii.gz", "--layer", "truth.nii.gz").sentence
+
+
+def test_compare_writes_a_page(cli: Cli, here: Path) -> None:
+    for name, recipe in (("fbp", FBP), ("sirt", SIRT)):
+        assert cli("reconstruct", "scan.h5", f"{name}.nii.gz", *recipe).code == 0
+    assert cli("compare", "fbp.nii.gz", "sirt.nii.gz", "-r", "truth.nii.gz", "--html", "all.html").code == 0
+    assert '"side": true' in (here / "all.html").read_text()
+    record = json.loads((here / "sirt.recon.json").read_text())
+    assert record["result"]["residual"] > 0

@@ -1,4 +1,4 @@
-"""Drive Chromium for tests by the WebDriver protocol of chromedriver: plain HTTP, so nothing need be installed for it."""
+"""Drive Chromium for tests by the WebDriver protocol of chromedriver: plain HTTP, so no package is needed for it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--force-color-profile=srgb",
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
 )  # fmt: skip
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 KEYS = {
@@ -24,10 +27,18 @@ KEYS = {
 }  # fmt: skip
 
 
-def missing() -> str:
-    """Why there is no browser to drive, or nothing."""
+BOX = "const b = document.querySelector(arguments[0]).getBoundingClientRect(); return [b.x, b.y, b.width, b.height]"
+READY = "return document.documentElement.dataset.ready === 'true' || !document.getElementById('scene')"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A browser for the session; tests that want it are skipped where there is none."""
     absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
-    return f"needs {' and '.join(absent)} (Debian: apt-get install chromium chromium-driver)" if absent else ""
+    if absent:
+        pytest.skip(f"needs {' and '.join(absent)} (Debian: apt-get install chromium chromium-driver)")
+    with Browser() as started:
+        yield started
 
 
 class Browser:
@@ -44,8 +55,9 @@ class Browser:
                 self._base = f"http://127.0.0.1:{int(line.strip().rstrip('.').rsplit(' ', 1)[-1])}/session"
                 break
         flags = [*FLAGS, f"--user-data-dir={self._profile.name}", f"--window-size={width},{height}"]
-        wanted = {"alwaysMatch": {"goog:chromeOptions": {"args": flags, "binary": shutil.which("chromium")}, "goog:loggingPrefs": {"browser": "ALL"}}}
-        session = self._post(self._base, {"capabilities": wanted})
+        options = {"args": flags, "binary": shutil.which("chromium")}
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        session = self._post(self._base, {"capabilities": {"alwaysMatch": wanted}})
         self._base += "/" + session["sessionId"]
 
     def __enter__(self) -> Browser:
@@ -63,7 +75,7 @@ class Browser:
         """Load a file and wait until its images are unpacked."""
         self._post(f"{self._base}/url", {"url": page.resolve().as_uri()})
         deadline = time.monotonic() + 60
-        while not self.run("return document.documentElement.dataset.ready === 'true' || !document.getElementById('scene')"):
+        while not self.run(READY):
             if time.monotonic() > deadline:
                 raise TimeoutError(self.run("return document.body.innerText")[:500])
             time.sleep(0.05)
@@ -92,7 +104,9 @@ class Browser:
     def focus(self, selector: str) -> None:
         self.run("document.querySelector(arguments[0]).focus()", selector)
 
-    def click(self, selector: str, u: float = 0.5, v: float = 0.5, to: tuple[float, float] | None = None, button: int = 0) -> None:
+    def click(
+        self, selector: str, u: float = 0.5, v: float = 0.5, to: tuple[float, float] | None = None, button: int = 0
+    ) -> None:
         """Press the mouse at a fraction (u, v) of an element's box, drag to another, and let go."""
         moves = [self._at(selector, u, v), {"type": "pointerDown", "button": button}]
         moves += [self._at(selector, *to)] if to else []
@@ -100,20 +114,20 @@ class Browser:
 
     def wheel(self, selector: str, notches: int, u: float = 0.5, v: float = 0.5) -> None:
         place = self._at(selector, u, v)
-        turn = {"type": "scroll", "x": place["x"], "y": place["y"], "deltaX": 0, "deltaY": 100 if notches > 0 else -100, "origin": "viewport"}
-        self._act({"type": "wheel", "id": "wheel", "actions": [turn] * abs(notches)})
+        turn = {"type": "scroll", "x": place["x"], "y": place["y"], "deltaX": 0, "deltaY": 100 if notches > 0 else -100}
+        self._act({"type": "wheel", "id": "wheel", "actions": [{**turn, "origin": "viewport"}] * abs(notches)})
 
-    def touch(self, *fingers: tuple[str, tuple[float, float], tuple[float, float]]) -> None:
-        """Each finger goes down on an element at one fraction of its box, moves to another and is lifted."""
-        self._act(*[
-            {
-                "type": "pointer", "id": f"finger{k}", "parameters": {"pointerType": "touch"},
-                "actions": [self._at(selector, *start), {"type": "pointerDown", "button": 0}]
-                + [self._at(selector, *(a + (b - a) * step / 4 for a, b in zip(start, end, strict=True))) for step in (1, 2, 3, 4)]
-                + [{"type": "pointerUp", "button": 0}],
-            }
-            for k, (selector, start, end) in enumerate(fingers)
-        ])  # fmt: skip
+    def touch(self, selector: str, *fingers: tuple[tuple[float, float], tuple[float, float]]) -> None:
+        """Each finger goes down at one fraction of an element's box, moves to another and is lifted."""
+        sources = []
+        for k, (start, end) in enumerate(fingers):
+            path = [[a + (b - a) * step / 4 for a, b in zip(start, end, strict=True)] for step in range(5)]
+            moves: list[dict[str, Any]] = [self._at(selector, u, v) for u, v in path]
+            moves.insert(1, {"type": "pointerDown", "button": 0})
+            moves.append({"type": "pointerUp", "button": 0})
+            kind = {"pointerType": "touch"}
+            sources.append({"type": "pointer", "id": f"finger{k}", "parameters": kind, "actions": moves})
+        self._act(*sources)
 
     def command(self, name: str, **arguments: Any) -> Any:
         """A command of the developer tools."""
@@ -122,23 +136,27 @@ class Browser:
     def errors(self) -> list[str]:
         """What the console complained of since the last call."""
         entries = self._post(f"{self._base}/se/log", {"type": "browser"})
-        return [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
+        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
 
-    def screenshot(self, path: Path, width: int, height: int | None = None, ratio: float = 1.0, mobile: bool = False) -> None:
+    def screenshot(
+        self, path: Path, width: int, height: int | None = None, ratio: float = 1.0, mobile: bool = False
+    ) -> None:
         """The page at a width, down to its end or to a height."""
-        self.command("Emulation.setDeviceMetricsOverride", width=width, height=height or 900, deviceScaleFactor=ratio, mobile=mobile)
+        device = {"width": width, "height": height or 900, "deviceScaleFactor": ratio, "mobile": mobile}
+        self.command("Emulation.setDeviceMetricsOverride", **device)
         self.settle()
         if height is None:
-            height = min(int(self.run("return document.documentElement.scrollHeight")), 5000)
-            self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=ratio, mobile=mobile)
+            device["height"] = min(int(self.run("return document.documentElement.scrollHeight")), 5000)
+            self.command("Emulation.setDeviceMetricsOverride", **device)
             self.settle()
         shot = self.command("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def _at(self, selector: str, u: float, v: float) -> dict[str, Any]:
         self.run("document.querySelector(arguments[0]).scrollIntoView({block: 'nearest'})", selector)
-        box = self.run("const b = document.querySelector(arguments[0]).getBoundingClientRect(); return [b.left, b.top, b.width, b.height]", selector)
-        return {"type": "pointerMove", "duration": 0, "origin": "viewport", "x": round(box[0] + u * box[2]), "y": round(box[1] + v * box[3])}
+        left, top, width, height = self.run(BOX, selector)
+        place = {"x": round(left + u * width), "y": round(top + v * height)}
+        return {"type": "pointerMove", "duration": 0, "origin": "viewport", **place}
 
     def _act(self, *sources: dict[str, Any]) -> None:
         self._post(f"{self._base}/actions", {"actions": list(sources)})
