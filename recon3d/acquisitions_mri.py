@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -61,6 +62,38 @@ def mri(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     if maps is None:
         maps = _estimated(scan, kspace, once, encoding)
     return CartesianEncoding(maps, mask, encoding, int(cast(int, scan.acquisition.get("coil_batch", 1))))
+
+
+def split_readout(scan: Scan) -> Scan:
+    """A 3D scan as a stack of independent 2D problems: transformed along kx, its fully sampled readout.
+
+    The data become (coil, x, kz, ky) of a "2d" scan whose grid has its axes permuted, so that the image stays in its
+    place in the world. Noise that was white stays white. Each slice then has sensitivities of its own.
+
+    Raises
+    ------
+    InputError
+        If the scan is not encoded in 3D, or kx is undersampled.
+    """
+    from operators.fourier import centred_ifft
+
+    acquisition = dict(scan.acquisition)
+    data = scan.data
+    if acquisition.get("encoding") != "3d" or not isinstance(data, np.ndarray) or data.ndim != 4:
+        raise InputError(f"'{scan.name}' is no 3D-encoded scan (coil, kz, ky, kx): its slices are split already.")
+    if not isinstance(scan.grid, AffineGrid) or {"sensitivities", "calibration"} & set(acquisition):
+        raise InputError(f"'{scan.name}' is split along its readout without sensitivities of its own: leave them out.")
+    mask = np.asarray(acquisition["mask"] if "mask" in acquisition else (data != 0).any(axis=0)) != 0
+    mask = np.broadcast_to(mask, data.shape[1:])
+    if (mask != mask[..., :1]).any():
+        raise InputError(f"kx of '{scan.name}' is undersampled, so it does not split along it: reconstruct it in 3D.")
+    hybrid = centred_ifft(torch.from_numpy(np.ascontiguousarray(data)), (-1,)).numpy()
+    matrix = scan.grid.matrix[:, [1, 2, 0, 3]]
+    shape = (data.shape[3], data.shape[1], data.shape[2])
+    grid = AffineGrid(shape, tuple(map(tuple, matrix)))
+    acquisition |= {"encoding": "2d", "mask": np.ascontiguousarray(mask[..., 0])}
+    kept = np.ascontiguousarray(hybrid.transpose(0, 3, 1, 2)).astype(data.dtype)
+    return replace(scan, data=kept, acquisition=acquisition, grid=grid)
 
 
 def _mask(scan: Scan, data: Tensor) -> Tensor:

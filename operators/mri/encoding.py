@@ -7,7 +7,9 @@ from abc import abstractmethod
 from functools import cached_property
 from typing import cast
 
+import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 
 from operators.errors import ShapeError
@@ -112,10 +114,6 @@ class CartesianEncoding(Encoding):
         return scaled if self.encoding == "2d" else scaled.unsqueeze(-4)
 
     @cached_property
-    def _conjugate_maps(self) -> Tensor:
-        return self._weighted_maps.conj().resolve_conj()
-
-    @cached_property
     def _weights(self) -> Tensor:
         """The mask times the centring phases of k-space: (t, plane, *encoded)."""
         weights = self._planes(self.mask).to(self.maps.dtype)
@@ -168,7 +166,7 @@ class CartesianEncoding(Encoding):
         assert isinstance(self.range, Space)
         assert isinstance(self.domain, Space)
         batch = y.shape[: y.ndim - len(self.range.shape)]
-        maps = self._conjugate_maps
+        maps = self._weighted_maps
         blocks = y.reshape(-1, *maps.shape[1:])
         x = y.new_zeros((len(blocks), maps.shape[0], *maps.shape[2:]))
         for b, block in enumerate(blocks):
@@ -234,13 +232,17 @@ class _CartesianGram(LinearOperator):
 
     def _forward(self, x: Tensor) -> Tensor:
         encoding = self.encoding
-        images, maps, conjugate = encoding._image_blocks(x), encoding._weighted_maps, encoding._conjugate_maps
+        images, maps = encoding._image_blocks(x), encoding._weighted_maps
         result = torch.zeros_like(images, memory_format=torch.contiguous_format)
+        buffer = images.new_empty(0)  # used again and again: no iteration allocates what it weights
         for b, image in enumerate(images):
             for planes in encoding._loop():
                 weights = encoding._weights_of(self._weights, b, planes)
                 for coils in encoding._coil_slices():
-                    seen = maps[0, coils, planes] * image[0, planes]
+                    part = maps[0, coils, planes]
+                    if buffer.shape != part.shape:
+                        buffer = torch.empty_like(part)
+                    seen = torch.mul(part, image[0, planes], out=buffer)
                     for s in range(1, len(maps)):
                         seen.addcmul_(maps[s, coils, planes], image[s, planes])
                     if self._dims:
@@ -248,7 +250,7 @@ class _CartesianGram(LinearOperator):
                         seen = torch.fft.ifftn(transformed, dim=self._dims, norm="forward")
                     else:
                         seen.mul_(weights)
-                    _combine(seen, conjugate[:, coils, planes], result[b, :, planes])
+                    _combine(seen, maps[:, coils, planes], result[b, :, planes])
         return result.reshape(x.shape)
 
     def _adjoint(self, y: Tensor) -> Tensor:
@@ -266,8 +268,21 @@ class _CartesianGram(LinearOperator):
         return slab and Slab(slab.operator.gram, axis, start, stop)
 
 
-def _combine(seen: Tensor, conjugate_maps: Tensor, x: Tensor) -> None:
+def _combine(seen: Tensor, maps: Tensor, x: Tensor) -> None:
     """x_s += sum over coils of conj(s_c) seen_c, one coil after the other: the same numbers for any coil batch."""
-    for image, maps in zip(x, conjugate_maps, strict=True):
-        for coil_map, coil in zip(maps, seen, strict=True):
-            image.addcmul_(coil_map, coil)
+    fused = seen.device.type == "cpu"
+    for image, of_set in zip(x, maps, strict=True):
+        for coil_map, coil in zip(of_set, seen, strict=True):
+            if fused:
+                _add_conjugate(
+                    *(t.contiguous().reshape(-1).numpy() for t in (coil_map, coil)), image.reshape(-1).numpy()
+                )
+            else:
+                image.addcmul_(coil_map.conj(), coil)
+
+
+@njit(cache=True, fastmath={"contract", "nsz"})
+def _add_conjugate(s: np.ndarray, v: np.ndarray, total: np.ndarray) -> None:
+    """total += conj(s) v in one pass."""
+    for i in range(len(total)):
+        total[i] += s[i].conjugate() * v[i]

@@ -116,9 +116,26 @@ def _scan(scan: Scan) -> dict[str, Any]:
         assumed.append("noise: unknown, so all measurements are weighted equally")
     if scan.units == "1/mm" and "water_per_mm" not in scan.calibration:
         assumed.append("attenuation of water: unknown, so the image leaves in 1/mm, not in HU")
+    if scan.kind == "mri":
+        assumed += _mri_gaps(scan)
     if assumed:
         facts["missing or assumed"] = assumed
     return facts
+
+
+def _mri_gaps(scan: Scan) -> list[str]:
+    gaps = []
+    if "sensitivities" not in scan.acquisition:
+        gaps.append("coil sensitivities: estimated from the centre of k-space")
+    if not {"mask", "trajectory"} & set(scan.acquisition):
+        gaps.append("sampling mask: samples that are not zero count as measured")
+    if "coil" in scan.axes and isinstance(scan.data, np.ndarray):
+        axis = scan.axes.index("coil")
+        others = tuple(i for i in range(scan.data.ndim) if i != axis)
+        dead = np.flatnonzero(~(scan.data != 0).any(axis=others)).tolist()
+        if dead:
+            gaps.append(f"signal of coil {', '.join(map(str, dead))}: none, so it is left out")
+    return gaps
 
 
 def _listed(path: Path) -> dict[str, Any]:

@@ -423,7 +423,7 @@ def _measured(
         start = fine_rows * oversampling // 2 - fine_rows // 2
         padded[:, start : start + fine_rows] = maps[:, s] * image[s]
         # The fine and the coarse grid share their field of view, whose centre lies half a fine voxel aside.
-        full = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(padded, axes=(1, 2))), axes=(1, 2))
+        full: NDArray[Any] = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(padded, axes=(1, 2))), axes=(1, 2))
         full = _centre(_centre(full, 1, rows * oversampling), 2, columns) * np.float32(scale)
         full = (
             full

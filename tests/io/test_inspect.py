@@ -46,7 +46,7 @@ def test_scan(tmp_path: Path) -> None:
     assert facts["shape"] == "2 blocks, the first of shape [2, 3]"
     assert facts["values"] == {"lowest": 1, "highest": 3, "mean": round(15 / 9, 5), "of": "magnitude"}
     assert facts["acquisition"] == {"mask": "array [3] float64"}
-    assert len(facts["missing or assumed"]) == 2
+    assert len(facts["missing or assumed"]) == 3
     assert "target grid:" in lines(facts)
 
 
@@ -67,3 +67,13 @@ def test_series_and_other_grids() -> None:
     facts = summary(Volume(np.zeros((2, 1, 1, 2)), beam, times_s=(0.0, 0.5)))
     assert facts["times_s"] == {"first": 0.0, "last": 0.5, "frames": 2}
     assert facts["grid"]["depth step mm"] == 0.5
+
+
+def test_an_mri_scan_names_what_is_assumed_and_dead_coils() -> None:
+    data = np.ones((3, 1, 4, 4), np.complex64)
+    data[1] = 0
+    scan = Scan("mri", data, ("coil", "kz", "ky", "kx"), {}, AffineGrid.centred((1, 4, 4), 1.0))
+    told = " ".join(summary(scan)["missing or assumed"])
+    assert "estimated from the centre" in told
+    assert "coil 1: none" in told
+    assert "not zero count as measured" in told

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from operators.mri.sampling import column_mask
+from recon3d.acquisitions_mri import split_readout
 from recon3d.errors import ConfigError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.io.formats import load
@@ -131,6 +132,30 @@ def test_three_dimensional_encoding(drawn):
     reference = np.abs(reconstruct(full, "zero_filled").volume.data)
     plain = nmse(reconstruct(problem, "zero_filled").volume, reference)
     assert nmse(reconstruct(problem, "cg_sense").volume, reference) < 0.5 * plain
+
+
+def test_a_3d_scan_splits_along_its_readout():
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(4, 5, 6)) + 1j * rng.normal(size=(4, 5, 6))
+    k = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(image), norm="ortho"))[None].astype(np.complex64)
+    matrix = [[0, 2, 0, 7], [1, 0, 0, -3], [0, 0, 4, 1], [0, 0, 0, 1]]
+    grid = AffineGrid((4, 5, 6), tuple(map(tuple, matrix)))
+    maps = np.ones((1, 4, 5, 6))
+    scan = Scan("mri", k, ("coil", "kz", "ky", "kx"), {"encoding": "3d"}, grid)
+    parts = split_readout(scan)
+    assert parts.data.shape == (1, 6, 4, 5)
+    assert parts.acquisition["encoding"] == "2d"
+    with_maps = replace(parts, acquisition={**parts.acquisition, "sensitivities": np.ones((1, 6, 4, 5))})
+    volume = reconstruct(problem_for(with_maps), "zero_filled").volume
+    np.testing.assert_allclose(volume.data, image.transpose(2, 0, 1), atol=1e-5)
+    here = np.array(scan.grid.affine) @ [5, 2, 1, 1]  # x, y, z of a voxel, before and after
+    np.testing.assert_allclose(np.array(volume.grid.affine) @ [2, 1, 5, 1], here)
+    with pytest.raises(InputError, match="no 3D-encoded scan"):
+        split_readout(parts)
+    with pytest.raises(InputError, match="leave them out"):
+        split_readout(replace(scan, acquisition={"encoding": "3d", "sensitivities": maps}))
+    with pytest.raises(InputError, match="undersampled"):
+        split_readout(replace(scan, acquisition={"encoding": "3d", "mask": np.arange(6) % 2}))
 
 
 @pytest.mark.parametrize(
