@@ -14,6 +14,7 @@ from recon3d.volume import Volume
 
 MISFIT = 2.0
 """A residual of this many noise standard deviations (root mean square) is far above the noise."""
+OVERFIT = 0.5
 JUMP = 3.0
 """How many times its neighbourhood a step between slices must be to count as a jump."""
 CLIPPED = 0.001
@@ -95,6 +96,8 @@ def _residual(record: Mapping[str, Any]) -> Check:
         if ratio > MISFIT:
             text += " The image does not explain the data: its model, the geometry or the stated noise may be wrong."
             return Check(name, "look", text)
+        if ratio < OVERFIT:
+            text += " Well below one: part of the noise was fitted and lies in the image."
         return Check(name, "ok", text)
     if isinstance(residual, int | float):
         text = f"The relative misfit to the data is {residual:.3g}; no noise is stated that it could be judged by."

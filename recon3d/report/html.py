@@ -213,7 +213,7 @@ def _scene(
         "shape": main.grid.shape,
         "affine": main.grid.matrix[:3].tolist() if isinstance(main.grid, AffineGrid) else None,
         "axes": ["voxel z", "y", "x"] if affine else list(plane_axes(main)),
-        "planes": _planes(main),
+        "planes": planes_of(main),
         "times": main.times_s,
         "spread": [(low - high) / 4, (high - low) / 4],
         "layers": specs,
@@ -224,15 +224,25 @@ def _parts(name: str, volume: Volume, most: int, budget: int) -> list[tuple[str,
     """The parts of a layer, packed: its values, or magnitude and phase."""
     data = as_series(volume.data)
     if not np.iscomplexobj(data):
-        small = reduced(data, reduced_shape(data.shape, most))
-        return [("value", encode(small, *_range(small, volume.units, name), budget), small.shape == data.shape)]
+        stored = _fitted(data, *_range(data, volume.units, name), most, budget)
+        return [("value", stored, stored.shape == data.shape)]
     fewer: NDArray[Any] = reduced(data, reduced_shape(data.shape, min(most, MOST_OTHERS)))
     # 64 levels: phase is looked at, not measured, and noise in the background does not compress.
     phase = encode(np.angle(fewer).astype(np.float32), -math.pi, math.pi, OTHERS_BUDGET, levels=(256, 64))
-    small = np.abs(reduced(data, reduced_shape(data.shape, most)))
-    high = float(small.max(where=np.isfinite(small), initial=0.0))
-    magnitude = encode(small, 0.0, high or 1.0, budget - len(phase.text))
-    return [("magnitude", magnitude, small.shape == data.shape), ("phase", phase, fewer.shape == data.shape)]
+    size = np.abs(data)
+    high = float(size.max(where=np.isfinite(size), initial=0.0))
+    magnitude = _fitted(size, 0.0, high or 1.0, most, budget - len(phase.text))
+    return [("magnitude", magnitude, magnitude.shape == data.shape), ("phase", phase, fewer.shape == data.shape)]
+
+
+def _fitted(data: NDArray[Any], low: float, high: float, most: int, budget: int) -> Stored:
+    """Packed with at most `most` voxels; fewer where noise that does not compress would break the budget."""
+    while True:
+        small = reduced(data, reduced_shape(data.shape, most))
+        stored = encode(small, low, high, budget)
+        if len(stored.text) <= budget or small.size <= MOST_OTHERS:
+            return stored
+        most = small.size // 2
 
 
 def _range(data: NDArray[Any], units: str, name: str) -> tuple[float, float]:
@@ -296,7 +306,7 @@ def _stored_note(volume: Volume, stored: Stored, units: str, whole: bool) -> str
     return f"Stored{size} in {step}, {_signed(stored.low)} to {_signed(stored.high)}{unit}{beyond}."
 
 
-def _planes(volume: Volume) -> list[dict[str, Any]]:
+def planes_of(volume: Volume) -> list[dict[str, Any]]:
     """How each plane lies on the page: radiological convention for patients, see `recon3d.report.pictures`."""
     grid, axes = volume.grid, plane_axes(volume)
     planes = []

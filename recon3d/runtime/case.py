@@ -166,7 +166,7 @@ def reconstruct_case(
         key=plan.key,
         seconds_between_checkpoints=60 * config.run.checkpoint_minutes,
         device=plan.device,
-        preview=LivePreview(sibling(output, ".preview.html"), plan.method.name) if preview else None,
+        preview=LivePreview(sibling(output, ".preview.html"), plan.method.name, plan.problem.grid) if preview else None,
     ) as run:
         result = reconstruct_in_slabs(plan.problem, plan.method, plan.models, run, plan.memory.slab)
         record = {

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recon3d.grid import Grid
 from recon3d.run import State
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ class LivePreview:
     ----------
     path : where the page goes; replaced each time
     title : name of the method
+    grid : where its image lies
     """
 
-    def __init__(self, path: Path, title: str, seconds_between: float = 2.0) -> None:
+    def __init__(self, path: Path, title: str, grid: Grid | None = None, seconds_between: float = 2.0) -> None:
         self.path = path
         self.title = f"Running {title}"
+        self._grid = grid
         self._least = seconds_between
         self._began = time.monotonic()
         self._next = self._began
@@ -42,7 +45,7 @@ class LivePreview:
             return
         from recon3d.report.preview import preview_page
 
-        self._write(preview_page(self.title, done, total, now - self._began, trace, _image(state)))
+        self._write(preview_page(self.title, done, total, now - self._began, trace, _image(state), self._grid))
         spent = time.monotonic() - now
         self._next = now + max(self._least, spent / SHARE)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from recon3d.grid import AffineGrid
 from recon3d.report.preview import finished_page, middle_slices_png, preview_page
 
 pytestmark = pytest.mark.tiny
@@ -17,13 +18,19 @@ def test_the_picture_holds_the_middle_slices():
     image = np.random.default_rng(0).random((5, 7, 6)).astype(np.float32)
     image[2, 0, 0], image[2, 0, 1] = 9.0, -9.0
     seen = imread(io.BytesIO(middle_slices_png(image)), format="png")
-    assert seen.shape == (7, 6 + 6 + 7 + 8)
+    assert seen.shape == (7, 6 + 6 + 7 + 8)  # axial, coronal, sagittal
     assert (seen[0, 0], seen[0, 1]) == (1.0, 0.0)
     shown, wanted = seen[:7, :6].ravel(), image[2].ravel()
     assert np.corrcoef(np.argsort(np.argsort(shown)), np.argsort(np.argsort(wanted)))[0, 1] > 0.99
     series = np.stack([image * 0, image, image * 0]) * 1j
     assert middle_slices_png(series).startswith(b"\x89PNG")
-    big = imread(io.BytesIO(middle_slices_png(np.zeros((1, 700, 2)))), format="png")
+    ramp = np.broadcast_to(np.arange(5.0)[:, None, None], (5, 6, 7))  # brighter towards the head
+    grid = AffineGrid.centred(ramp.shape, (4.0, 1.0, 1.0))
+    turned = imread(io.BytesIO(middle_slices_png(ramp, grid)), format="png")
+    assert turned.shape == (20, 7 + 7 + 6 + 8)
+    assert (np.diff(turned[:, 12]) <= 0).all()
+    assert turned[0, 12] > turned[-1, 12]
+    big = imread(io.BytesIO(middle_slices_png(np.zeros((3, 700, 2)))), format="png")
     assert max(big.shape) <= 320 * 3 + 8
 
 
