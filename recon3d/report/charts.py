@@ -12,7 +12,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 22
 
 
 def convergence(trace: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """(name, last value, SVG) for each quantity of a trace; where iterations start anew (slabs), so does a curve."""
+    """(name, last value, SVG) for each quantity with two values or more; where iterations restart, so does a curve."""
     names = dict.fromkeys(name for row in trace for name in row if name != "iteration")
     charts = []
     for name in names:
@@ -26,7 +26,7 @@ def convergence(trace: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]
                 runs.append([])
             runs[-1].append((at, value))
             before = at
-        if any(runs):
+        if sum(map(len, runs)) > 1:
             charts.append((str(name), short(runs[-1][-1][1]), line_chart(str(name), runs)))
     return charts
 

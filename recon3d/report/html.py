@@ -468,7 +468,7 @@ def _metrics_card(metrics: Mapping[str, Metrics] | None) -> str:
     table = (
         f'<div class="scroll"><table class="plain"><thead>'
         f'<tr><th scope="col">Volume</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-        f'<p class="note">Range: {escape(" / ".join(ranges))}.</p>'
+        f'<p class="note">Range: {escape(" / ".join(ranges)).replace("[-", f"[{MINUS}")}.</p>'
     )
     return _card("Against the reference", table, wide=True)
 

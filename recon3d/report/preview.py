@@ -50,7 +50,7 @@ def preview_page(
     slices = ""
     if image is not None:
         source = "data:image/png;base64," + base64.b64encode(middle_slices_png(image, grid)).decode()
-        text = f"Middle slices after {done} iterations, from the lowest to the highest value"
+        text = f"Middle slices after iteration {done}, from the lowest to the highest value"
         slices = f'<img class="slices" alt="{escape(text)}" src="{source}"><p class="note">{escape(text)}.</p>'
     shown = f'<section class="card wide"><h2>Now</h2>{bar}{slices}</section>{trace_card(trace, wide=True)}'
     return page(title, "preview", facts, sections=f'<div class="cards">{shown}</div>', refresh=str(REFRESH_S))

@@ -20,6 +20,7 @@ def test_one_chart_per_quantity_and_one_curve_per_slab():
     assert (name, last) == ("residual", "0.167")
     assert svg.count("<polyline") == 2
     assert "nan" not in svg
+    assert convergence(trace[:1]) == []
 
 
 def test_scales_follow_the_values():

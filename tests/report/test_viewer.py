@@ -208,7 +208,7 @@ def test_methods_side_by_side_share_everything(show):
 
 
 def test_hostile_text_does_nothing(show):
-    record = {"method": {"name": HOSTILE}, "notes": [HOSTILE], "trace": [{"iteration": 1, HOSTILE: 1.0}]}
+    record = {"method": {"name": HOSTILE}, "notes": [HOSTILE], "trace": [{HOSTILE: 1.0}, {HOSTILE: 2.0}]}
     tagged = RAMP.with_data(RAMP.data, tags={"modality": HOSTILE})
     browser = show({"result": tagged, HOSTILE: RAMP}, record=record, title=HOSTILE, notes={"result": HOSTILE})
     assert browser.run("return document.title") == HOSTILE
