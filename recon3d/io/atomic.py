@@ -26,6 +26,8 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"The output {path} is a folder: give the name of a file in it.")
+    if path.exists() and not path.is_file():  # a device or pipe would be replaced by a file
+        raise InputError(f"The output {path} is no ordinary file: give the name of one.")
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} of the output {path.name} does not exist: create it first.")
     if path.exists() and not overwrite:

@@ -51,7 +51,6 @@ def test_a_failed_overwrite_keeps_the_old_file(tmp_path: Path) -> None:
 def test_an_existing_output_is_refused_before_and_after_the_work(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
 
-
     def race() -> None:
         with atomic_path(path) as temporary:
             temporary.write_bytes(b"mine")
@@ -89,3 +88,9 @@ def test_a_missing_folder_or_a_folder_in_the_way_is_one_sentence(tmp_path: Path)
 def test_protected_output(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="protected"), atomic_path(tmp_path / "a.h5"):
         raise PermissionError(errno.EACCES, "denied")
+
+
+def test_a_device_is_never_replaced() -> None:
+    with pytest.raises(InputError, match="no ordinary file"), atomic_path(os.devnull, overwrite=True):
+        pass
+    assert Path(os.devnull).is_char_device()
