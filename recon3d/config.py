@@ -74,6 +74,20 @@ class ScanConfig(Section):
         return self
 
 
+class PreprocessConfig(Section):
+    """What is done to CT projections before they are reconstructed; each step is told in the record."""
+
+    centre: Literal["file", "auto"] | float = Field("file", description="column of the rotation axis, or auto")
+    tilt: Literal["ignore", "check", "correct"] = Field("ignore", description="of the axis on the detector")
+    repeated: Literal["keep", "average", "drop"] = Field("keep", description="views at the same angle")
+    stripes: Literal["none", "narrow", "all"] = Field("none", description="which rings are removed")
+    stripe_snr: float = Field(3.0, gt=0, description="how far a stripe stands out of the noise")
+    stripe_widths: tuple[int, int] = Field((51, 21), description="median filters in columns, for wide and narrow ones")
+    hardening: tuple[float, ...] | None = Field(None, description="c1, c2 ... of the beam hardening polynomial")
+    half_turn: bool = Field(False, description="join opposite views of a full turn")
+    truncation: Literal["tell", "extend", "refuse"] = Field("tell", description="an object wider than the detector")
+
+
 class RunConfig(Section):
     """Where and how a run works."""
 
@@ -104,6 +118,7 @@ class ReconstructConfig(Section):
     description: str = ""
     source: str | dict[str, Any] | None = Field(None, description="how to read an array file: a name or a mapping")
     scan: ScanConfig = ScanConfig()
+    preprocess: PreprocessConfig | None = Field(None, description="steps on CT projections; none by default")
     grid: GridConfig = GridConfig()
     method: MethodConfig
     models: dict[str, str] = Field(default_factory=dict, description="role -> shipped model name or file")

@@ -14,7 +14,7 @@ LEAVES = {"errors", "faults", "run"}
 
 NOUNS = {"operators", "grid", "volume", "scan", "acquisitions", "problem"}
 EVERYTHING = {
-    *NOUNS, "solvers", "sampling", "priors", "methods", "io", "synthetic", "training", "evaluation", "runtime",
+    *NOUNS, "solvers", "sampling", "priors", "methods", "io", "preprocessing", "synthetic", "training", "evaluation", "runtime",
     "report", "config", "cli", "", *LEAVES,
 }  # fmt: skip
 
@@ -33,7 +33,8 @@ ARROWS: dict[str, set[str]] = {
     "sampling": {"operators"},
     "priors": {"operators"},
     "methods": {"solvers", "sampling", "priors", "problem", "volume", "grid", "operators"},
-    "io": {"volume", "scan", "grid", "operators"},
+    "preprocessing": {"scan", "grid", "operators"},
+    "io": {"volume", "scan", "grid", "preprocessing", "operators"},
     "synthetic": {"scan", "problem", "volume", "grid", "operators"},
     "evaluation": {"volume", "grid"},
     "report": {"volume", "grid", "evaluation"},
@@ -55,7 +56,7 @@ def room(module: str) -> str | None:
         return None
     if len(parts) == 1:
         return ""
-    return "acquisitions" if parts[1].startswith("acquisitions_") else parts[1]
+    return parts[1]
 
 
 def sources() -> list[Path]:

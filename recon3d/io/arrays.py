@@ -174,11 +174,15 @@ class _Source:
             return data
         if transform == "transmission":
             transform = {"flat": 1.0}
-        if not isinstance(transform, Mapping) or "flat" not in transform:
-            raise InputError("'transform' is `transmission`, or has `flat` (counts without an object) and `dark`.")
-        check_keys("transform", transform, ("flat", "dark", "floor"))
+        if not isinstance(transform, Mapping) or ("flat" in transform) == ("air_columns" in transform):
+            raise InputError(
+                "'transform' is `transmission`, or has `flat` (counts without an object) and `dark`, or `air_columns`."
+            )
+        check_keys("transform", transform, ("flat", "dark", "floor", "air_columns"))
         if data.dtype.kind == "c":
             raise InputError("Counts are real numbers, the data are complex: leave 'transform' out.")
+        if "air_columns" in transform:
+            return self._against_air(data, stored, transform)
         flat = self._field(transform["flat"], data, stored, "transform.flat")
         dark = self._field(transform.get("dark", 0.0), data, stored, "transform.dark")
         span = flat - dark
@@ -191,6 +195,26 @@ class _Source:
         if self.mapping["transform"] == "transmission":
             floor = float(counts[counts > 0].min()) if (counts > 0).any() else 1.0
         return np.log(span) - np.log(np.maximum(counts, floor))
+
+    def _against_air(
+        self, data: NDArray[Any], stored: tuple[str, ...], transform: Mapping[str, Any]
+    ) -> NDArray[np.float32]:
+        """Line integrals where the air at both ends of each row is all that is known of the beam."""
+        from recon3d.preprocessing.counts import LEAST_COUNT, air_field, line_integrals
+
+        order = [stored.index(axis) for axis in _AXES["ct"] if axis in stored]
+        if len(order) != data.ndim:
+            raise InputError(f"transform.air_columns is for CT data, the mapping says {', '.join(stored)}.")
+        counts = data.transpose(order)
+        counts = np.expand_dims(counts, [i for i, axis in enumerate(_AXES["ct"]) if axis not in stored])
+        dark = self._field(transform.get("dark", 0.0), data, stored, "transform.dark")
+        if dark.ndim:
+            raise InputError("transform.dark is one number where air_columns is given.")
+        floor = self._number(transform.get("floor", LEAST_COUNT), "transform.floor")
+        columns = int(self._number(transform["air_columns"], "transform.air_columns"))
+        flat = air_field(counts - dark, columns) + dark
+        result, _ = line_integrals(counts, flat, dark, floor=floor, name=str(self.path))
+        return result.reshape([data.shape[i] for i in order]).transpose(np.argsort(order))
 
     def _field(self, entry: Any, data: NDArray[Any], stored: tuple[str, ...], name: str) -> NDArray[np.float64]:
         """A flat or dark field that broadcasts to the data; frames of it are averaged."""

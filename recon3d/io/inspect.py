@@ -26,6 +26,9 @@ _SHOWN_TAGS = (
     "b_values_s_per_mm2",
 )
 
+# Entries of a scan that hold sentences, one a line: what was done to the data, what the file did not say.
+_TOLD = ("prepared", "assumed")
+
 
 def describe(path: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
     """Facts about a file or folder, as plain nested values that print well and can become JSON.
@@ -105,13 +108,15 @@ def _scan(scan: Scan) -> dict[str, Any]:
         "shape": shapes[0] if len(shapes) == 1 else f"{len(shapes)} blocks, the first of shape {shapes[0]}",
         "type": str(scan.blocks[0].dtype),
         "values": _values(scan.blocks),
-        "acquisition": {name: _entry(value) for name, value in scan.acquisition.items()},
+        "acquisition": {name: _entry(value) for name, value in scan.acquisition.items() if name not in _TOLD},
         "noise": {name: _entry(value) for name, value in scan.noise.items()} or "unknown",
         "calibration": {name: _entry(value) for name, value in scan.calibration.items()} or "none",
         "image units": scan.units,
         "target grid": _grid(scan.grid),
     }
-    assumed = []
+    prepared, assumed = (str(scan.acquisition.get(name, "")).splitlines() for name in _TOLD)
+    if prepared:
+        facts["prepared"] = prepared
     if not scan.noise:
         assumed.append("noise: unknown, so all measurements are weighted equally")
     if scan.units == "1/mm" and "water_per_mm" not in scan.calibration:

@@ -26,6 +26,7 @@ from recon3d.io.formats import writer_for
 from recon3d.methods import make_method
 from recon3d.methods.base import Method, Reconstruction
 from recon3d.methods.roles import models_for
+from recon3d.preprocessing.pipeline import preprocess, sentences
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import choose_device, set_threads
 from recon3d.runtime.memory import MEBI, MemoryPlan, peak_memory, plan_memory
@@ -66,6 +67,7 @@ class CasePlan:
         slabs = "whole" if memory.slab >= slices else f"slabs of {memory.slab} slices"
         return [
             f"scan     {self.scan}",
+            *(f"prepared {line}" for line in sentences(self.scan)),
             f"grid     {_describe_grid(self.problem)}",
             f"output   {self.problem.output[0]}",
             f"method   {self.method.name}  "
@@ -87,6 +89,8 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
             "ct-parallel`, then reconstruct that."
         )
     scan = found
+    if config.preprocess is not None:
+        scan = preprocess(scan, **config.preprocess.model_dump())
     known = config.scan
     water = known.water_per_mm
     if known.energy_kev is not None:
@@ -185,7 +189,7 @@ def reconstruct_case(
             "plan": {"threads": plan.threads, "device": plan.device, **vars(plan.memory)},
             "seconds": round(time.perf_counter() - began, 2),
             "peak_memory": peak_memory(),
-            "notes": run.notes,
+            "notes": [*sentences(plan.scan), *run.notes],
             "trace": run.trace,
             "versions": versions(),
         }

@@ -1,0 +1,1 @@
+"""Preprocessing of projections, NumPy in and NumPy out: counts to line integrals, views, rotation axis, rings, edges."""
