@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from operators.mri.sampling import column_mask
-from recon3d.acquisitions_mri import split_readout
+from recon3d.acquisitions.mri import split_readout
 from recon3d.errors import ConfigError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.io.formats import load

@@ -1,14 +1,8 @@
-"""Acquisitions: how a scan of each kind becomes a linear operator; plug-ins add kinds by entry point.
-
-An acquisition is a function ``(scan, device, dtype) -> LinearOperator`` whose domain is the image on the scan's grid.
-Built-in kinds live here; a package adds one with an entry point in the group ``recon3d.acquisitions``.
-"""
+"""The acquisition "ct": projections become a projector; views, grids and the attenuation of water are chosen here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import entry_points
 
 import numpy as np
 import torch
@@ -17,30 +11,6 @@ from operators.linear import LinearOperator
 from recon3d.errors import GeometryError, InputError
 from recon3d.grid import AffineGrid, Grid
 from recon3d.scan import Scan
-
-Acquisition = Callable[[Scan, torch.device, torch.dtype], LinearOperator]
-
-_REGISTRY: dict[str, Acquisition] = {}
-
-
-def register(kind: str, acquisition: Acquisition) -> None:
-    """Make scans of `kind` understood in this process (plug-ins use the entry point instead)."""
-    _REGISTRY[kind] = acquisition
-
-
-def acquisition_for(kind: str) -> Acquisition:
-    """The acquisition of that name, built in or from a plug-in."""
-    if kind in _REGISTRY:
-        return _REGISTRY[kind]
-    found = {point.name: point for point in entry_points(group="recon3d.acquisitions")}
-    if kind in found:
-        _REGISTRY[kind] = found[kind].load()
-        return _REGISTRY[kind]
-    known = ", ".join(sorted({*_REGISTRY, *found}))
-    raise InputError(
-        f"Scans of kind '{kind}' are not understood: expected one of {known}, or install the plug-in for it."
-    )
-
 
 # Mass attenuation of water in cm^2/g by photon energy in keV: NIST X-Ray Mass Attenuation Coefficients.
 _WATER_KEV = (20.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0, 200.0, 300.0, 400.0, 500.0)
@@ -145,13 +115,3 @@ def _check_geometry_entries(scan: Scan) -> None:
     missing = [name for name in _GEOMETRY_ENTRIES if name not in scan.acquisition]
     if missing:
         raise InputError(f"The CT scan '{scan.name}' lacks {', '.join(missing)}: its geometry is not complete.")
-
-
-def _mri(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
-    from recon3d.acquisitions_mri import mri
-
-    return mri(scan, device, dtype)
-
-
-register("ct", ct)
-register("mri", _mri)
