@@ -1,4 +1,4 @@
-"""DICOM-CT-PD: a folder of clinical CT projections, one DICOM file per view (Chen et al. 2015; LDCT-and-Projection-data)."""
+"""DICOM-CT-PD: a folder of clinical CT projections, one DICOM file per view (the LDCT-and-Projection-data set)."""
 
 from __future__ import annotations
 
@@ -84,13 +84,16 @@ def read(path: Path, *, views: tuple[int, int, int] | None = None) -> Scan:
     to_detector = _float(first, TO_DETECTOR)
     column, row = (v - 1 for v in _floats(first, CENTRAL)[:2])  # counted from one
     assumed = ["rows of the detector step towards the head; the volume lies in the frame of the scanner"]
-    fan = (np.arange(shape[1]) - column) * pitch[1] / to_detector
-    forward = columns_forward(data[:, int(np.clip(round(row), 0, shape[0] - 1))], np.unwrap(angle), fan)
+    fan = np.asarray((np.arange(shape[1]) - column) * pitch[1] / to_detector, dtype=np.float64)
+    forward = columns_forward(
+        data[:, int(np.clip(round(row), 0, shape[0] - 1))], np.unwrap(angle).astype(np.float64), fan
+    )
     if forward is None:
         forward = True
         assumed.append("columns of the detector turn against the source (less than a turn with the fan to tell)")
     else:
-        assumed.append(f"columns step {'along' if forward else 'against'} the turn of the source: opposite rays agree so")
+        way = "along" if forward else "against"
+        assumed.append(f"columns step {way} the turn of the source: opposite rays agree so")
     if not forward:
         data, column = data[..., ::-1], shape[1] - 1 - column
     z = axial - 0.5 * (axial.min() + axial.max())
@@ -113,9 +116,7 @@ def read(path: Path, *, views: tuple[int, int, int] | None = None) -> Scan:
     return scan_of(np.ascontiguousarray(data), acquisition, grid, path.name, [], assumed, calibration)
 
 
-def columns_forward(
-    sinogram: NDArray[Any], angle: NDArray[np.float64], fan: NDArray[np.float64]
-) -> bool | None:
+def columns_forward(sinogram: NDArray[Any], angle: NDArray[np.float64], fan: NDArray[np.float64]) -> bool | None:
     """Whether columns step along +across of the source (as `TomographyGeometry` has them), told by opposite rays.
 
     The ray at fan angle g from source angle a is met again at -g from a + pi - 2 g, or from a + pi + 2 g where the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from recon3d.errors import InputError
 from recon3d.io.projections import parallel_scan, pixel_mm
-from recon3d.preprocessing.counts import air_field, line_integrals, spread_monitor
+from recon3d.preprocessing.counts import air_field, air_monitor, line_integrals, spread_monitor
 from recon3d.preprocessing.views import angles_rad
 from recon3d.scan import Scan
 
@@ -79,9 +80,8 @@ def _entries(file: Any) -> dict[str, str]:
             definition = _text(item["definition"][()]) if "definition" in item else ""
             if _detector(item) is not None:
                 found[where] = "tomo"
-            elif definition.lower() == "nxstxm" and "data/data" in item and _angles_of(item) is not None:
-                if item["data/data"].ndim == 3:
-                    found[where] = "stxm"
+            elif definition.lower() == "nxstxm" and "data/data" in item and item["data/data"].ndim == 3:
+                found[where] = "stxm"
             look(item, where)
 
     look(file, "")
@@ -150,27 +150,33 @@ def _stxm(entry: Any, name: str, assumed: list[str]) -> Scan:
     """A raster scan: a pixel is a position of the stage, the flat field is the air beside the object."""
     counts = entry["data/data"][()]
     stated = _angles_of(entry)
+    if stated is None:
+        raise InputError("it states no angles (data/theta).")
     angles, told = angles_rad(stated[()], _angle_unit(stated))
     assumed += told
     monitor = _monitor(entry, counts.shape, assumed)
+    beam = air_monitor(counts, monitor=monitor)  # a raster takes long, so the beam drifts within a view
     # Not photons: currents of diodes, so half a count means nothing and the least current is what was measured.
     positive = counts[counts > 0]
     floor = float(positive.min()) if positive.size else 1.0
-    data, prepared = line_integrals(counts, air_field(counts, 3, monitor=monitor), monitor=monitor, floor=floor, name=name)
-    assumed.append("flat field: none, so the outer 3 positions are taken for air")
+    data, prepared = line_integrals(counts, air_field(counts, monitor=beam), monitor=beam, floor=floor, name=name)
+    assumed.append("flat field: none, so the outer 5 positions of each line are taken for air")
     pitch = []
     for what, axis in (("y", -2), ("x", -1)):
         item = entry.get(f"data/{what}")
         positions = np.asarray(item[()], dtype=np.float64) if item is not None else np.zeros(0)
         n = counts.shape[1:][axis]
-        line = positions.reshape(counts.shape[1:]).mean(axis=-3 - axis) if positions.size == counts[0].size else positions
+        line = (
+            positions.reshape(counts.shape[1:]).mean(axis=-3 - axis) if positions.size == counts[0].size else positions
+        )
         step = float(abs(line[-1] - line[0]) / max(n - 1, 1)) if line.size == n and n > 1 else None
         size, told = pixel_mm(step, _unit(item), f"step of the raster along {what}")
         pitch.append(size)
         assumed += told
     how = "the air beside the object" + (" and the monitor" if monitor is not None else "")
-    return parallel_scan(data, angles, (pitch[0], pitch[1]), axis_column=None, name=name,
+    scan = parallel_scan(data, angles, (pitch[0], pitch[1]), axis_column=None, name=name,
                          prepared=[f"counts to line integrals by {how}", *prepared], assumed=assumed)  # fmt: skip
+    return replace(scan, acquisition={**scan.acquisition, "raster": True})
 
 
 def _monitor(entry: Any, shape: Any, assumed: list[str]) -> NDArray[np.float64] | None:
@@ -182,7 +188,7 @@ def _monitor(entry: Any, shape: Any, assumed: list[str]) -> NDArray[np.float64] 
         beam = np.asarray(entry[name][()], dtype=np.float64)
         wanted = (frames, 1, 1) if isinstance(shape, int) else shape
         try:
-            return spread_monitor(beam, wanted)
+            return np.asarray(spread_monitor(beam, wanted), dtype=np.float64)
         except InputError:
             assumed.append(f"monitor: not used, its values (shape {beam.shape}) are not positive or fit no frame")
     return None

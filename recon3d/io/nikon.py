@@ -81,7 +81,7 @@ def read(path: Path) -> Scan:
         assumed.append(f"angles: from {angle_file.name}")
     else:
         step = number("AngularStep", 360.0 / len(counts))
-        degrees = number("InitialAngle", 0.0) + step * np.arange(len(counts))
+        degrees = np.asarray(number("InitialAngle", 0.0) + step * np.arange(len(counts)), dtype=np.float64)
     column_mm, row_mm = number("DetectorPixelSizeX"), number("DetectorPixelSizeY")
     near, far = number("SrcToObject"), number("SrcToDetector")
     top, bottom = number("CentreOfRotationTop", 0.0), number("CentreOfRotationBottom", 0.0)
@@ -92,8 +92,8 @@ def read(path: Path) -> Scan:
     )  # fmt: skip
     if top != bottom:
         assumed.append(f"tilt of the axis: {bottom - top:g} mm from top to bottom, its mean is used")
-    voxel = [number(f"VoxelSize{axis}", pitch * near / far) for axis, pitch in zip("ZYX", (row_mm, column_mm, column_mm),
-                                                                               strict=True)]  # fmt: skip
+    pitches = zip("ZYX", (row_mm, column_mm, column_mm), strict=True)
+    voxel = [number(f"VoxelSize{axis}", pitch * near / far) for axis, pitch in pitches]
     shape = [int(number(f"Voxels{axis}", n)) for axis, n in zip("ZYX", (rows, columns, columns), strict=True)]
     return scan_of(np.ascontiguousarray(data[:, ::-1]), geometry.to_dict(), AffineGrid.centred(shape, voxel), path.stem,
                    prepared, assumed)  # fmt: skip
@@ -117,7 +117,9 @@ def _images(path: Path, values: dict[str, str]) -> list[Path]:
     below = values.get("inputfoldername", "").replace("\\", "/").strip("/")
     folders = [path.parent, *([path.parent / Path(below).name] if below else [])]
     for folder in folders:
-        found = [p for p in folder.glob("*.tif*") if p.stem.startswith(name + "_") and p.stem[len(name) + 1 :].isdigit()]
+        found = [
+            p for p in folder.glob("*.tif*") if p.stem.startswith(name + "_") and p.stem[len(name) + 1 :].isdigit()
+        ]
         if found:
             return sorted(found, key=natural)
     raise InputError(f"{path} has no images {name}_0001.tif beside it: copy them into the same folder.")

@@ -110,7 +110,7 @@ def read_images(files: Sequence[Path]) -> NDArray[Any]:
     """TIFF images (row, column), or stacks of them, as one stack (image, row, column)."""
     import tifffile
 
-    stack = []
+    stack: list[NDArray[Any]] = []
     for file in files:
         try:
             image = tifffile.imread(file)

@@ -85,7 +85,7 @@ def read(path: Path) -> Scan:
     from operators.tomography import TomographyGeometry
 
     near, far = (float(d) for d in distances if d is not None)
-    n_views, n_rows, n_columns = data.shape
+    n_rows, n_columns = data.shape[1:]
     if axis is None:
         assumed.append("rotation axis: the middle of the detector")
         axis = (n_columns - 1) / 2
@@ -124,7 +124,7 @@ def _angles(path: Path, entry: Any, n_views: int) -> NDArray[np.float64]:
         if ("step" in entry) == ("arc" in entry):
             raise InputError(f"{path / DESCRIPTION}: angles have start and step, or start and arc (its end excluded).")
         step = float(entry["step"]) if "step" in entry else float(entry["arc"]) / n_views
-        return float(entry.get("start", 0.0)) + step * np.arange(n_views)
+        return np.asarray(float(entry.get("start", 0.0)) + step * np.arange(n_views), dtype=np.float64)
     if isinstance(entry, list):
         return np.asarray(entry, dtype=np.float64)
     names = (str(entry),) if entry is not None else ANGLES

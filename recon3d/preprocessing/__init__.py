@@ -1,1 +1,1 @@
-"""Preprocessing of projections, NumPy in and NumPy out: counts to line integrals, views, rotation axis, rings, edges."""
+"""Preprocessing of projections, NumPy in and NumPy out: counts, views, rotation axis, rings, edges."""

@@ -19,14 +19,10 @@ _COARSE_COLUMNS = 256
 def find_axis(data: NDArray[Any], angles: NDArray[np.float64]) -> float:
     """The column of the rotation axis, from the data alone; the median over a few rows.
 
-    Where views half a turn apart were measured, they must be mirror images of each other about the axis. Otherwise the
-    sinogram with its mirror image must have an empty double wedge in its Fourier transform, which finds the pixel
-    (Vo 2014), and the image by filtered backprojection must have the least absolute mean, which finds the fraction
-    (Donath 2006).
-
-    N. T. Vo et al., Reliable method for calculating the center of rotation in parallel-beam tomography, Optics Express
-    22, 19078 (2014). T. Donath, F. Beckmann and A. Schreyer, Automated determination of the center of rotation in
-    tomography data, J. Opt. Soc. Am. A 23, 1048 (2006).
+    Where views half a turn apart were measured, they must be mirror images of each other about the axis. Otherwise half
+    a turn with its mirror image must leave a double wedge of the Fourier transform empty (N. T. Vo et al., Reliable
+    method for calculating the center of rotation in parallel-beam tomography, Optics Express 22, 19078, 2014); that
+    wants views in about equal steps.
 
     Parameters
     ----------
@@ -67,7 +63,7 @@ def find_tilt(data: NDArray[Any], angles: NDArray[np.float64], rows: int = 9) ->
 
 
 def untilted(data: NDArray[Any], tilt_rad: float, axis_column: float) -> NDArray[np.float32]:
-    """Every view turned about the axis on the middle row so that the axis is upright (straight lines between pixels)."""
+    """Every view turned about the axis on the middle row so that the axis stands upright."""
     from scipy.ndimage import affine_transform
 
     cos, sin = math.cos(tilt_rad), math.sin(tilt_rad)
@@ -96,8 +92,9 @@ def mirror_misfit(views: NDArray[Any], mirrored: NDArray[Any]) -> tuple[float, f
         shift = int(twice) - (n - 1)  # column s of one is column twice - s of the other
         a, b = (views[..., shift:], reversed_[..., : n - shift]) if shift >= 0 else (
             views[..., :shift], reversed_[..., -shift:])  # fmt: skip
-        difference = a - b
-        misfit[i] = float(np.mean(difference * difference))
+        energy = float(np.sum(a * a) + np.sum(b * b))
+        difference = a - b  # relative to what overlaps: two stretches of air agree about any axis
+        misfit[i] = float(np.sum(difference * difference)) / energy if energy > 0 else 1.0
     best = int(np.argmin(misfit))
     return (double[best] + _vertex(misfit, best)) / 2, float(misfit[best] / max(float(np.median(misfit)), 1e-30))
 
@@ -108,62 +105,46 @@ def _of_row(row: NDArray[Any], angles: NDArray[np.float64]) -> float:
         return mirror_misfit(row[pairs].astype(np.float32), mirrored)[0]
     half = angles - angles[0] < math.pi - 1e-6
     sinogram = np.asarray(row[half, 0], dtype=np.float64)
-    return _sharpest(sinogram, angles[half], _emptiest_wedge(sinogram))
+    return _emptiest_wedge(sinogram)
 
 
 def _emptiest_wedge(sinogram: NDArray[np.float64]) -> float:
-    """The half column whose mirror image completes a half turn best: the least energy outside the double wedge."""
+    """The column about which half a turn and its mirror image leave the double wedge emptiest: first on coarse columns.
+
+    An object of radius R puts harmonic h of the angle at radial frequency w only where h < R w, but for a narrow tail;
+    a wrong axis breaks the full turn and fills what is outside.
+    """
+    n = sinogram.shape[1]
+    factor = max(1, n // _COARSE_COLUMNS)
+    coarse = sinogram[:, : n // factor * factor].reshape(len(sinogram), -1, factor).mean(axis=2)
+    least = coarse.shape[1] // 4
+    column = _best_mirror(coarse, np.arange(2 * least, 2 * (coarse.shape[1] - least)))
+    column = (column + 0.5) * factor - 0.5
+    if factor == 1:
+        return column
+    around = round(2 * column) + np.arange(-2 * factor, 2 * factor + 1)
+    return _best_mirror(sinogram, around[(around > 0) & (around < 2 * n - 2)])
+
+
+def _best_mirror(sinogram: NDArray[np.float64], double: NDArray[np.integer[Any]]) -> float:
+    """The column among the halves of `double` whose mirror image leaves least outside the wedge; a parabola refines."""
     from scipy.fft import rfft2
 
     n_views, n = sinogram.shape
-    factor = max(1, n // _COARSE_COLUMNS)
-    coarse = sinogram[:, : n // factor * factor].reshape(n_views, -1, factor).mean(axis=2)
-    width = coarse.shape[1]
     harmonic = np.abs(np.fft.fftfreq(2 * n_views, 1 / (2 * n_views)))[:, None]
-    radial = 2 * np.pi * np.fft.rfftfreq(width)[None]
-    # An object of radius R puts harmonic h at radial frequency w only where h < R w, but for a narrow tail.
-    outside = (harmonic > 0.5 * width * radial + 2) & (harmonic > 2) & (radial < np.pi / 2)
-
-    def energy(twice: int) -> float:
-        shift = twice - (width - 1)
-        mirrored = np.roll(coarse[:, ::-1], shift, axis=1)
-        if shift > 0:  # columns that the mirror image does not reach: what was measured there, half a turn earlier
-            mirrored[:, :shift] = coarse[::-1, :shift]
+    radial = 2 * np.pi * np.fft.rfftfreq(n)[None]
+    outside = (harmonic > 0.5 * n * radial + 2) & (radial < np.pi / 2)
+    energy = np.empty(double.size)
+    for i, twice in enumerate(double):
+        shift = int(twice) - (n - 1)
+        mirrored = np.roll(sinogram[:, ::-1], shift, axis=1)
+        if shift > 0:  # columns that the mirror image does not reach: what was measured there, in turned order
+            mirrored[:, :shift] = sinogram[::-1, :shift]
         elif shift < 0:
-            mirrored[:, shift:] = coarse[::-1, shift:]
-        spectrum = np.abs(rfft2(np.concatenate((coarse, mirrored))))
-        return float(spectrum[outside].mean())
-
-    least = width // 4
-    double = np.arange(2 * least, 2 * (width - least))
-    values = np.array([energy(int(twice)) for twice in double])
-    best = int(np.argmin(values))
-    return ((double[best] + _vertex(values, best)) / 2 + 0.5) * factor - 0.5
-
-
-def _sharpest(sinogram: NDArray[np.float64], angles: NDArray[np.float64], start: float) -> float:
-    """The axis near `start` whose image has the least absolute mean: first by whole columns, then by quarters."""
-    best = start
-    for step, reach in ((1.0, 2), (0.25, 3)):
-        tried = best + step * np.arange(-reach, reach + 1)
-        values = np.array([_absolute_mean(sinogram, angles, column) for column in tried])
-        lowest = int(np.argmin(values))
-        best = float(tried[lowest] + step * _vertex(values, lowest))
-    return best
-
-
-def _absolute_mean(sinogram: NDArray[np.float64], angles: NDArray[np.float64], column: float) -> float:
-    import torch
-
-    from operators.tomography import ImageGrid, Projector, TomographyGeometry, filtered_backprojection
-
-    n = sinogram.shape[1]
-    geometry = TomographyGeometry.parallel(angles, n, axis_shift_mm=column - (n - 1) / 2)
-    A = Projector(geometry, ImageGrid((1, n, n), (1.0, 1.0, 1.0)))
-    image = filtered_backprojection(A, torch.from_numpy(sinogram[:, None].astype(np.float32)), filter="hann")[0].numpy()
-    radius = min(column, n - 1 - column, n / 2)
-    x = np.arange(n) - (n - 1) / 2
-    return float(np.abs(image[x**2 + x[:, None] ** 2 < radius**2]).mean())
+            mirrored[:, shift:] = sinogram[::-1, shift:]
+        energy[i] = np.abs(rfft2(np.concatenate((sinogram, mirrored))))[outside].mean()
+    best = int(np.argmin(energy))
+    return float(double[best] + _vertex(energy, best)) / 2
 
 
 def _vertex(values: NDArray[np.float64], lowest: int) -> float:

@@ -68,7 +68,7 @@ def line_integrals(
         )
     _check_negative(counts, name, notes)
     gain = _gain(counts, monitor, flat_monitor, name)
-    dead = ~(span > 0) | np.all(~(np.nan_to_num(counts) > dark_frame), axis=0)
+    dead: NDArray[np.bool_] = np.asarray(~(span > 0) | np.all(~(np.nan_to_num(counts) > dark_frame), axis=0))
     if dead.mean() > MOST_DEAD:
         raise InputError(
             f"{dead.mean():.0%} of the detector pixels of {name} show no beam (flat no brighter than dark, or no count "
@@ -82,7 +82,7 @@ def line_integrals(
         above = counts[view] - dark_frame
         nothing = ~(above > 0)
         # A short gap between bright pixels is a fault of the detector; a long one is an opaque object.
-        missing[view] = dead | ~np.isfinite(above) | _short_gaps(nothing & ~dead)
+        missing[view] = dead | ~np.isfinite(above) | _short_gaps(np.asarray(nothing & ~dead))
         opaque += int(np.count_nonzero(nothing & ~missing[view]))
         log_gain = np.log(gain[view]) if gain is not None else 0.0
         data[view] = log_span + log_gain - np.log(np.maximum(np.nan_to_num(above), floor))
@@ -120,8 +120,26 @@ def air_field(counts: ArrayLike, columns: int = 5, *, monitor: ArrayLike | None 
     ends = [(counts[..., part] * scale[..., part if scale.shape[2] == n else slice(None)])
             for part in (slice(0, columns), slice(n - columns, n))]  # fmt: skip
     left, right = (np.nanmedian(end, axis=(0, 2)) for end in ends)
-    position = np.clip((np.arange(n) - (columns - 1) / 2) / max(n - columns, 1), 0.0, 1.0)
+    position = (np.arange(n) - (columns - 1) / 2) / max(n - columns, 1)
     return np.asarray(left[:, None] * (1 - position) + right[:, None] * position)
+
+
+def air_monitor(counts: ArrayLike, columns: int = 5, *, monitor: ArrayLike | None = None) -> Floats:
+    """The beam during each row of each view, from the air at its ends: for scans whose beam drifts within a view.
+
+    Returns
+    -------
+    (view, row, column or 1), of the scale of `monitor`
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    beam = spread_monitor(monitor, counts.shape) if monitor is not None else np.ones((1, 1, 1))
+    ratio = counts / beam
+    ends = np.concatenate((ratio[..., :columns], ratio[..., -columns:]), axis=-1)
+    level = np.median(ends, axis=-1, keepdims=True)
+    typical = np.median(level, axis=0, keepdims=True)
+    if not (level > 0).all():
+        raise InputError("The air at the ends of the rows shows no beam: give flat fields.")
+    return np.asarray(beam * level / typical)
 
 
 def fill_gaps(data: NDArray[np.float32], missing: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -129,7 +147,7 @@ def fill_gaps(data: NDArray[np.float32], missing: NDArray[np.bool_]) -> NDArray[
 
     A row without any measurement becomes the nearest row of its view that has some.
     """
-    whole = missing.all(axis=2)
+    whole: NDArray[np.bool_] = np.asarray(missing.all(axis=2))
     column = np.arange(data.shape[2])
     for view, row in np.argwhere(missing.any(axis=2) & ~whole):
         gap = missing[view, row]
@@ -166,9 +184,7 @@ def spread_monitor(monitor: ArrayLike, shape: tuple[int, ...]) -> Floats:
     return beam
 
 
-def _gain(
-    counts: NDArray[Any], monitor: ArrayLike | None, flat_monitor: ArrayLike | None, name: str
-) -> Floats | None:
+def _gain(counts: NDArray[Any], monitor: ArrayLike | None, flat_monitor: ArrayLike | None, name: str) -> Floats | None:
     """Beam of each view relative to that of the flat fields, (view, row, column) or broadcast to it."""
     if monitor is None:
         return None
@@ -186,8 +202,8 @@ def _check_negative(counts: NDArray[Any], name: str, notes: list[str]) -> None:
     negative = int(np.count_nonzero(counts < 0))
     if negative > MOST_NEGATIVE * counts.size:
         raise InputError(
-            f"{negative / counts.size:.0%} of the counts of {name} are negative (lowest {np.nanmin(counts):.4g}), which "
-            "counts cannot be: if the file holds line integrals already, read it with a mapping without 'transform'."
+            f"{negative / counts.size:.0%} of the counts of {name} are negative (lowest {np.nanmin(counts):.4g}), as "
+            "no counts are: if the file holds line integrals already, read it with a mapping without 'transform'."
         )
     if negative:
         notes.append(f"negative counts: {negative} of {counts.size} taken as no count")

@@ -69,6 +69,9 @@ def preprocess(
     views = _Views(scan, geometry)
     if geometry.kind != "cone":  # the order along a helix is its own
         views.sort(repeated)
+    if stripes != "none" and scan.acquisition.get("raster", False):
+        stripes = "none"
+        views.tell("stripes: none removed, a raster scan has no detector columns that could differ")
     if stripes == "all":
         views.data = remove_stripes(views.data, snr=stripe_snr, large=stripe_widths[0], small=stripe_widths[1])
         views.tell(f"stripes: all kinds removed (snr {stripe_snr:g}, widths {stripe_widths[0]} and {stripe_widths[1]})")
@@ -157,7 +160,9 @@ class _Views:
     def join_opposite(self) -> None:
         self._need_parallel("half_turn", "leave it out: fan and cone beams use the full turn")
         if self._weighted():
-            raise InputError("preprocess.half_turn joins views, but the noise weights are of single ones: leave it out.")
+            raise InputError(
+                "preprocess.half_turn joins views, but the noise weights are of single ones: leave it out."
+            )
         angles = _turned(self.geometry)
         before = len(angles)
         self.data, angles, column = full_to_half_turn(self.data, angles, axis_column(self.geometry))
@@ -220,7 +225,7 @@ def axis_column(geometry: TomographyGeometry) -> float:
 
 
 def with_axis(geometry: TomographyGeometry, column: float) -> TomographyGeometry:
-    """The geometry whose axis falls on `column` of its detector: source and detector moved together along the columns."""
+    """The geometry whose axis falls on `column`: source and detector moved together along the columns."""
     u = geometry.column_step_mm
     demagnified = 1.0
     if geometry.kind != "parallel":

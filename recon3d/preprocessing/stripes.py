@@ -12,14 +12,12 @@ from recon3d.errors import InputError
 _DROPPED = 0.1
 
 
-def remove_stripes(
-    data: NDArray[Any], *, snr: float = 3.0, large: int = 51, small: int = 21
-) -> NDArray[np.float32]:
+def remove_stripes(data: NDArray[Any], *, snr: float = 3.0, large: int = 51, small: int = 21) -> NDArray[np.float32]:
     """Every kind of stripe, in the order of the paper: dead and fluctuating ones, wide ones, narrow ones.
 
     N. T. Vo, R. C. Atwood and M. Drakopoulos, Superior techniques for eliminating ring artifacts in X-ray
-    micro-tomography, Optics Express 26, 28396 (2018), algorithms 6, 5 and 3. Line integrals are corrected by differences
-    where the paper divides: a gain that is wrong is a constant after the logarithm.
+    micro-tomography, Optics Express 26, 28396 (2018), algorithms 6, 5 and 3. Line integrals are corrected by
+    differences where the paper divides: a gain that is wrong is a constant after the logarithm.
 
     Parameters
     ----------
@@ -54,7 +52,7 @@ def remove_narrow(sinogram: NDArray[Any], size: int = 21) -> NDArray[Any]:
 
 
 def remove_wide(sinogram: NDArray[Any], snr: float = 3.0, size: int = 51) -> NDArray[Any]:
-    """Algorithm 5: stripes found in the mean of the sorted columns, levelled, and what is left replaced by the median."""
+    """Algorithm 5: stripes found in the mean of the sorted columns, levelled, their columns replaced by the median."""
     from scipy.ndimage import binary_dilation
 
     order = np.argsort(sinogram, axis=0, kind="stable")

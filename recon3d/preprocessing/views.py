@@ -119,7 +119,7 @@ def full_to_half_turn(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
     """A parallel scan over 360 degrees as one over 180: each view joined with its mirrored opposite.
 
-    Where the axis is off the middle, the joined views are wider than the detector: they show up to twice as much. In the
+    Where the axis is off the middle, the joined views are wider than the detector, up to twice as wide. In the
     overlap the two are blended by their distance from the edge of the detector.
 
     Parameters
