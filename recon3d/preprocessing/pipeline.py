@@ -116,10 +116,10 @@ class _Views:
         if self._weighted():
             return  # weights belong to the views as they are
         angles = _turned(self.geometry)
-        if not _is_monotone(np.unwrap(self.geometry.angles_rad)):
+        order = np.argsort(angles, kind="stable")
+        if not _is_round(order):
             self.tell(f"views: {len(angles)} sorted by angle")
         self.data, _, _ = sort_views(self.data, angles)
-        order = np.argsort(angles, kind="stable")
         self.geometry = self.geometry[order]
         index, _, notes = sort_views(np.arange(len(angles)), angles[order], "keep" if repeated == "keep" else "drop")
         if notes:
@@ -250,6 +250,7 @@ def _turned(geometry: TomographyGeometry) -> NDArray[np.float64]:
     return np.where(angles > ranked[widest], angles - 2 * math.pi, angles)
 
 
-def _is_monotone(values: NDArray[np.float64]) -> bool:
-    step = np.diff(values)
-    return bool((step >= 0).all() or (step <= 0).all())
+def _is_round(order: NDArray[np.integer[Any]]) -> bool:
+    """Whether views in that order follow each other around the turn, forwards or backwards."""
+    step = np.mod(np.diff(order), len(order))
+    return bool((step == 1).all() or (step == len(order) - 1).all())
