@@ -56,6 +56,16 @@ class ViewsConfig(Section):
     arc_deg: float | None = Field(None, gt=0, description="angular range that is kept")
 
 
+class MRIConfig(Section):
+    """How an MRI scan is encoded and its coils are calibrated, where its file does not decide."""
+
+    coil_maps: Literal["espirit", "walsh", "low-resolution"] | None = Field(None, description="espirit by default")
+    map_sets: Literal[1, 2] | None = Field(None, description="2 for an object that folds over (ESPIRiT)")
+    crop: float | None = Field(None, ge=0, lt=1, description="eigenvalue at which ESPIRiT's maps end; 0.5 by default")
+    coil_batch: int | None = Field(None, ge=1, description="coils transformed at a time; memory only")
+    split_readout: bool = Field(False, description="a 3D scan as independent slices along its fully sampled readout")
+
+
 class ScanConfig(Section):
     """What is known of the scan beyond its file."""
 
@@ -64,6 +74,7 @@ class ScanConfig(Section):
     photons: float | None = Field(None, gt=0, description="unattenuated photons per detector pixel")
     noise_std: float | None = Field(None, gt=0, description="standard deviation of the noise in the data")
     views: ViewsConfig = ViewsConfig()
+    mri: MRIConfig = MRIConfig()
 
     @model_validator(mode="after")
     def _one_calibration(self) -> ScanConfig:
@@ -117,12 +128,15 @@ class ReconstructConfig(Section):
     task: Literal["reconstruct"] = "reconstruct"
     description: str = ""
     source: str | dict[str, Any] | None = Field(None, description="how to read an array file: a name or a mapping")
+    read: dict[str, Any] = Field(default_factory=dict, description="options of the file's format, e.g. prewhiten")
     scan: ScanConfig = ScanConfig()
     preprocess: PreprocessConfig | None = Field(None, description="steps on CT projections; none by default")
     grid: GridConfig = GridConfig()
     method: MethodConfig
     models: dict[str, str] = Field(default_factory=dict, description="role -> shipped model name or file")
     force_prior: bool = Field(False, description="go on although a model does not fit the scan")
+    complex: bool = Field(False, description="write a complex image as it is, not its magnitude")
+    phase: bool = Field(False, description="write the phase of a complex image, in radians, to STEM.phase too")
     run: RunConfig = RunConfig()
 
 
@@ -146,24 +160,72 @@ class GeometryConfig(Section):
     advance_mm: float | None = Field(None, description="cone beam only: along the axis per turn, for a helix")
 
 
-class NoiseConfig(Section):
-    """Noise that is added to simulated data."""
+class PhotonsConfig(Section):
+    """Noise that is added to simulated CT data."""
 
     photons: float | None = Field(None, gt=0, description="unattenuated photons per detector pixel; none: no noise")
 
 
 class SimulateConfig(Section):
-    """A simulated acquisition: `recon3d simulate VOLUME SCAN --config ...`."""
+    """A simulated acquisition: `recon3d simulate VOLUME SCAN --config ...`; each kind of scan adds its settings."""
 
     task: Literal["simulate"] = "simulate"
     description: str = ""
+    kind: Literal["ct", "mri"]
+    noise: Section
+    finer: int = Field(2, ge=1, description="how much finer than the volume the truth is represented; 1: inverse crime")
+    units: str | None = Field(None, description="unit of the volume where its file does not say, e.g. HU or 1/mm")
+    run: RunConfig = RunConfig()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `recon3d.simulate` takes beside the noise."""
+        raise NotImplementedError
+
+
+class SimulateCTConfig(SimulateConfig):
+    """A simulated CT scan."""
+
+    kind: Literal["ct"] = "ct"
     beam: Literal["parallel", "fan", "cone"] = "parallel"
     geometry: GeometryConfig = GeometryConfig()
-    noise: NoiseConfig = NoiseConfig()
-    finer: int = Field(2, ge=1, description="how much finer than the volume the truth is projected (1: inverse crime)")
+    noise: PhotonsConfig = PhotonsConfig()
     water_per_mm: float = Field(0.0193, gt=0, description="attenuation of water, 70 keV by default")
-    units: str | None = Field(None, description="unit of the volume where its file does not say: HU or 1/mm")
-    run: RunConfig = RunConfig()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        chosen = self.model_dump(include={"kind", "beam", "water_per_mm"})
+        return {**chosen, **self.geometry.model_dump(exclude_none=True)}
+
+
+class SamplingConfig(Section):
+    """Which columns of k-space are measured."""
+
+    acceleration: float = Field(4.0, ge=1, description="all columns over those that are measured")
+    centre_fraction: float = Field(0.08, gt=0, le=1, description="share of columns in the full centre")
+    pattern: Literal["random", "equispaced", "equispaced_fraction", "magic", "magic_fraction"] = "equispaced_fraction"
+
+
+class SnrConfig(Section):
+    """Noise that is added to simulated MRI data."""
+
+    snr: float | None = Field(40.0, gt=0, description="bright tissue over the noise of one coil; null: no noise")
+
+
+class SimulateMRIConfig(SimulateConfig):
+    """A simulated multi-coil MRI scan of magnitudes, with a phase that is made up."""
+
+    kind: Literal["mri"]
+    coils: int = Field(8, ge=1, description="receive coils around the volume")
+    sampling: SamplingConfig = SamplingConfig()
+    noise: SnrConfig = SnrConfig()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"kind": self.kind, "coils": self.coils, **self.sampling.model_dump()}
+
+
+_SIMULATIONS: dict[str, type[SimulateConfig]] = {"ct": SimulateCTConfig, "mri": SimulateMRIConfig}
 
 
 C = TypeVar("C", bound=BaseModel)
@@ -260,6 +322,8 @@ def validate(kind: type[C], content: Mapping[str, Any], name: str) -> C:
     if task != wanted:
         raise ConfigError(f"{name} is a recipe for `recon3d {task}`, not for `recon3d {wanted}`.")
     content = dict(content)
+    if kind is SimulateConfig:
+        kind = _simulation(content, name)
     if isinstance(content.get("method"), str):
         content["method"] = {"name": content["method"]}
     faults = []
@@ -279,6 +343,16 @@ def validate(kind: type[C], content: Mapping[str, Any], name: str) -> C:
     if faults or result is None:
         raise ConfigError(" ".join(faults))
     return result
+
+
+def _simulation(content: Mapping[str, Any], name: str) -> Any:
+    """The configuration of the kind of scan that is simulated."""
+    wanted = str(content.get("kind", "ct"))
+    if wanted not in _SIMULATIONS:
+        near = difflib.get_close_matches(wanted, _SIMULATIONS, n=1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise ConfigError(f"{name}: kind '{wanted}' cannot be simulated{hint}: expected {' or '.join(_SIMULATIONS)}.")
+    return _SIMULATIONS[wanted]
 
 
 def _copy(content: Any) -> Any:

@@ -17,7 +17,7 @@ from recon3d.scan import Scan
 
 SETTINGS = (
     "encoding", "mask", "sensitivities", "coil_maps", "map_sets", "crop", "calibration", "coil_batch", "trajectory",
-    "density", "times_s",
+    "density", "times_s", "prepared", "assumed",
 )  # fmt: skip
 LEAST_CALIBRATION = 4
 """Fewer fully sampled lines than this tell nothing about the coils."""
@@ -35,13 +35,14 @@ def mri(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
       "walsh", "low-resolution"), in ``map_sets`` sets, cropped at the eigenvalue ``crop``, from ``calibration``
       (coil, kz, ky, kx) or from the fully sampled centre of the data;
     - ``trajectory``: (..., 2) as (ky, kx) or complex kx + i ky, cycles per voxel, and ``density``: its weights;
-    - ``coil_batch``: coils that are transformed at a time.
+    - ``coil_batch``: coils that are transformed at a time;
+    - ``prepared``, ``assumed``: lines that tell what was done to the data and taken for granted.
     """
     from operators.mri import CartesianEncoding
 
     if isinstance(scan.data, tuple) or not isinstance(scan.grid, AffineGrid):
         raise InputError(f"MRI data are one array on an AffineGrid, '{scan.name}' is not.")
-    unknown = sorted(set(scan.acquisition) - set(SETTINGS) - {k for k in scan.acquisition if k.startswith("info_")})
+    unknown = sorted(set(scan.acquisition) - set(SETTINGS))
     if unknown:
         raise InputError(f"An MRI acquisition has no entry '{unknown[0]}': expected some of {', '.join(SETTINGS)}.")
     precision = torch.complex128 if dtype == torch.float64 else torch.complex64

@@ -39,6 +39,8 @@ def reconstruct(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
     max_memory: Annotated[str | None, typer.Option("--max-memory", help="limit such as 4G")] = None,
     force_prior: Annotated[bool, typer.Option("--force-prior", help="go on although a model does not fit")] = False,
+    complex_values: Annotated[bool, typer.Option("--complex", help="write complex images, not magnitudes")] = False,
+    phase: Annotated[bool, typer.Option("--phase", help="write the phase of a complex image beside it")] = False,
     preview: Annotated[bool, typer.Option("--preview", help="show the run in STEM.preview.html as it goes")] = False,
     force: Force = False,
     threads: Threads = None,
@@ -63,7 +65,9 @@ def reconstruct(
         name, content = read_recipe(config)
     if input is None or output is None:
         raise ConfigError("Give an input and an output: recon3d reconstruct SCAN.h5 VOLUME.nii.gz --config NAME.")
-    extra = {"source": source, "run.threads": threads, "run.max_memory": max_memory, "force_prior": force_prior or None}
+    extra = {"source": source, "run.threads": threads, "run.max_memory": max_memory}
+    chosen = {"force_prior": force_prior, "complex": complex_values, "phase": phase}
+    extra |= {key: True for key, value in chosen.items() if value}
     given = [f"{key}={json.dumps(value)}" for key, value in extra.items() if value is not None]
     settings = validate(ReconstructConfig, apply_overrides(content, [*(overrides or []), *given]), name)
 

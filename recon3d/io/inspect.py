@@ -134,13 +134,19 @@ def _mri_gaps(scan: Scan) -> list[str]:
         gaps.append("coil sensitivities: estimated from the centre of k-space")
     if not {"mask", "trajectory"} & set(scan.acquisition):
         gaps.append("sampling mask: samples that are not zero count as measured")
-    if "coil" in scan.axes and isinstance(scan.data, np.ndarray):
-        axis = scan.axes.index("coil")
-        others = tuple(i for i in range(scan.data.ndim) if i != axis)
-        dead = np.flatnonzero(~(scan.data != 0).any(axis=others)).tolist()
-        if dead:
-            gaps.append(f"signal of coil {', '.join(map(str, dead))}: none, so it is left out")
+    dead = dead_coils(scan)
+    if dead:
+        gaps.append(f"signal of coil {', '.join(map(str, dead))}: none, so it is left out")
     return gaps
+
+
+def dead_coils(scan: Scan) -> list[int]:
+    """Numbers of the coils that measured nothing."""
+    if "coil" not in scan.axes or not isinstance(scan.data, np.ndarray):
+        return []
+    axis = scan.axes.index("coil")
+    others = tuple(i for i in range(scan.data.ndim) if i != axis)
+    return [int(c) for c in np.flatnonzero(~scan.data.any(axis=others))]
 
 
 def _listed(path: Path) -> dict[str, Any]:

@@ -17,12 +17,15 @@ import recon3d
 from operators.blocks import Blocks
 from operators.reduce import norm
 from recon3d.acquisitions import is_stack_of_slices, on_grid, select_views, water_attenuation_per_mm
+from recon3d.acquisitions.mri import split_readout
 from recon3d.config import ReconstructConfig, SimulateConfig, parse_bytes
 from recon3d.errors import ConfigError, DeviceError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.io import atomic_path, load, save
 from recon3d.io.atomic import check_output
 from recon3d.io.formats import writer_for
+from recon3d.io.inspect import dead_coils
+from recon3d.io.parts import magnitude, phase
 from recon3d.methods import make_method
 from recon3d.methods.base import Method, Reconstruction
 from recon3d.methods.roles import models_for
@@ -60,6 +63,11 @@ class CasePlan:
     key: str
     input_hash: str
 
+    def told(self) -> list[str]:
+        """What was done to the scan before, and what it lacks, for the record."""
+        dead = ", ".join(map(str, dead_coils(self.scan)))
+        return [*sentences(self.scan), *([f"coil {dead} holds no signal, so it is left out"] if dead else [])]
+
     def lines(self) -> list[str]:
         """The plan for a person."""
         memory = self.memory
@@ -67,7 +75,7 @@ class CasePlan:
         slabs = "whole" if memory.slab >= slices else f"slabs of {memory.slab} slices"
         return [
             f"scan     {self.scan}",
-            *(f"prepared {line}" for line in sentences(self.scan)),
+            *(f"prepared {line}" for line in self.told()),
             f"grid     {_describe_grid(self.problem)}",
             f"output   {self.problem.output[0]}",
             f"method   {self.method.name}  "
@@ -81,7 +89,7 @@ class CasePlan:
 
 def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     """The scan in a file, with what the configuration adds to it."""
-    options: dict[str, Any] = {} if config.source is None else {"mapping": config.source}
+    options = dict(config.read) if config.source is None else {**config.read, "mapping": config.source}
     found = load(path, **options)
     if isinstance(found, Volume):
         raise InputError(
@@ -104,6 +112,14 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     views = known.views
     if views.every != 1 or views.arc_deg is not None or views.start_deg is not None:
         scan = select_views(scan, views.every, views.start_deg, views.arc_deg)
+    chosen = known.mri.model_dump(exclude_none=True, exclude_defaults=True)
+    if chosen and scan.kind != "mri":
+        raise ConfigError(
+            f"scan.mri is for MRI, '{scan.name}' is of kind '{scan.kind}': leave {next(iter(chosen))} out."
+        )
+    if chosen.pop("split_readout", False):
+        scan = split_readout(scan)
+    scan = replace(scan, acquisition={**scan.acquisition, **chosen})
     return _on_grid(scan, config)
 
 
@@ -119,6 +135,10 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
             raise
         device = "cpu"  # this kind of scan has no version for the GPU
         problem = problem_for(scan, device=device)
+    if (config.complex or config.phase) and not problem.domain.is_complex:
+        raise ConfigError(
+            f"'complex' and 'phase' are for complex images, that of '{scan.name}' is real: leave them out."
+        )
     method = make_method(config.method.name, config.method.settings)
     models = models_for(method, problem, config.models, force=config.force_prior)
     network = max((model.bytes_per_slice(problem.domain.shape[-2:]) for model in models.values()), default=0)
@@ -151,6 +171,7 @@ def reconstruct_case(
 ) -> Reconstruction:
     """Reconstruct a file into `output`, with `<stem>.recon.json`, `<stem>.png` and `<stem>.html` beside it.
 
+    Of a complex image the magnitude is written unless the configuration says otherwise; what is returned is complex.
     With `preview`, `<stem>.preview.html` shows the run as it goes on.
 
     Raises
@@ -159,6 +180,8 @@ def reconstruct_case(
         With one sentence; then no output has been written. After `Interrupted` the same call goes on.
     """
     check_outputs(output, overwrite, (".recon.json", ".png", ".html"))
+    if config.phase:
+        check_output(_beside(output, "phase"), overwrite)
     began = time.perf_counter()
     plan = plan_case(path, config)
     progress = None if quiet else ProgressReport(plan.method.name)
@@ -183,23 +206,26 @@ def reconstruct_case(
             "result": {
                 "units": result.volume.units,
                 "shape": list(result.volume.shape),
+                "values": _values(result.volume, config),
                 **result.facts,
                 **_misfit(plan.problem, result),
             },
             "plan": {"threads": plan.threads, "device": plan.device, **vars(plan.memory)},
             "seconds": round(time.perf_counter() - began, 2),
             "peak_memory": peak_memory(),
-            "notes": [*sentences(plan.scan), *run.notes],
+            "notes": [*plan.told(), *run.notes],
             "trace": run.trace,
             "versions": versions(),
         }
-        write_result(result, output, record, overwrite)
+        write_result(result, output, record, overwrite, _volumes(result, output, config))
         run.finish(sibling(output, ".html"))
     return result
 
 
-def write_result(result: Reconstruction, output: Path, record: Mapping[str, Any], overwrite: bool) -> None:
-    """The volume, its uncertainty, picture, report and, last, the record that says they are whole: all, or nothing."""
+def write_result(
+    result: Reconstruction, output: Path, record: Mapping[str, Any], overwrite: bool, volumes: Mapping[Path, Volume]
+) -> None:
+    """Volumes by their files, picture, report and, last, the record that says they are whole: all, or nothing."""
     from recon3d.report.html import case_report
     from recon3d.report.pictures import three_planes
 
@@ -216,9 +242,8 @@ def write_result(result: Reconstruction, output: Path, record: Mapping[str, Any]
         layers = {"result": result.volume, "uncertainty": result.uncertainty}
         report = case_report({name: layer for name, layer in layers.items() if layer is not None}, record)
         temporary(sibling(output, ".html")).write_text(report, encoding="utf-8")
-        if result.uncertainty is not None:
-            save(result.uncertainty, temporary(_uncertainty_path(output)))
-        save(result.volume, temporary(output))
+        for path, volume in volumes.items():
+            save(volume, temporary(path))
         for path in written:  # a full disk may show only now; no file has its name yet
             with path.open("rb") as stream:
                 os.fsync(stream)
@@ -236,10 +261,8 @@ def simulate_case(
     volume = load(path, **{name: value for name, value in options.items() if value is not None})
     if not isinstance(volume, Volume):
         raise InputError(f"{path} holds a scan, not a volume: `recon3d simulate` takes an image, e.g. NIfTI or DICOM.")
-    geometry = config.geometry.model_dump(exclude_none=True)
-    settings = {"beam": config.beam, "water_per_mm": config.water_per_mm, **geometry}
-    noise = config.noise.model_dump(exclude_none=True)
-    scan = simulate(volume, settings, noise=noise, seed=config.run.seed, finer=config.finer)
+    noise = config.noise.model_dump()
+    scan = simulate(volume, config.settings, noise=noise, seed=config.run.seed, finer=config.finer)
     save(scan, output, overwrite=overwrite)
     return scan
 
@@ -258,11 +281,29 @@ def _misfit(problem: Problem, result: Reconstruction) -> dict[str, float]:
     return {"residual_to_noise": float(norm(gap)) / math.sqrt(max(measured, 1))}
 
 
-def _uncertainty_path(output: Path) -> Path:
+def _values(volume: Volume, config: ReconstructConfig) -> str:
+    """What of the image is written, for the record."""
+    if not np.iscomplexobj(volume.data):
+        return "real"
+    return ("complex" if config.complex else "magnitude") + (", phase beside it" if config.phase else "")
+
+
+def _volumes(result: Reconstruction, output: Path, config: ReconstructConfig) -> dict[Path, Volume]:
+    """The volumes that are written, by their files, the output last."""
+    volumes = {}
+    if config.phase:
+        volumes[_beside(output, "phase")] = phase(result.volume)
+    if result.uncertainty is not None:
+        volumes[_beside(output, "uncertainty")] = result.uncertainty
+    return volumes | {output: result.volume if config.complex else magnitude(result.volume)}
+
+
+def _beside(output: Path, word: str) -> Path:
+    """The file of another volume beside the output: ``a.nii.gz`` and "phase" give ``a.phase.nii.gz``."""
     for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".npy"):
         if output.name.endswith(suffix):
-            return sibling(output, f".uncertainty{suffix}")
-    return output.with_name(output.name + ".uncertainty")
+            return sibling(output, f".{word}{suffix}")
+    return output.with_name(f"{output.name}.{word}")
 
 
 def _on_grid(scan: Scan, config: ReconstructConfig) -> Scan:

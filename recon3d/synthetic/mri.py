@@ -7,7 +7,7 @@ so that reconstructions do not meet their own model. Nothing here derives from a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +46,9 @@ CONTRASTS = {
     "CORPD_FBK": (2.6, 0.030, 0.0, 1.0),
     "CORPDFS_FBK": (2.6, 0.030, 0.0, 0.12),
 }
+
+
+SETS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +100,7 @@ def draw_mri(
     fov = (shape[0] * 4.0, 220.0, 220.0) if anatomy == "brain" else (shape[0] * 3.0, 140.0, 140.0)
     labels = (_brain if anatomy == "brain" else _knee)(shape, rng)
     image = _signal(labels, contrast, rng) * _phase(labels.shape, rng)
-    kspace, clean = _measured(image, shape, coils, snr, rng, seed)
+    kspace, clean, _ = _measured(image, shape, coils, snr, rng, seed)
     return DrawnMRI(kspace, clean, contrast, fov)
 
 
@@ -138,8 +141,7 @@ def write_fastmri(path: Path, drawn: DrawnMRI, *, mask: NDArray[np.bool_] | None
             file.attrs["num_low_frequency"] = max(0, left + right - 1)
 
 
-def write_folders(
-    folder: Path,
+def draw_folders(
     counts: Mapping[str, int],
     *,
     anatomy: Anatomy = "brain",
@@ -147,29 +149,29 @@ def write_folders(
     acceleration: float = 4,
     centre_fraction: float = 0.08,
     **settings: Any,
-) -> list[Path]:
-    """Whole folders of volumes, e.g. counts {"train": 20, "val": 4, "test": 4}; "test" files are undersampled.
+) -> Iterator[tuple[Path, DrawnMRI, NDArray[np.bool_] | None]]:
+    """Sets of volumes, e.g. counts {"train": 20, "val": 4, "test": 4}, for `write_fastmri`; "test" is undersampled.
 
     Every volume has a seed of its own, so the sets are disjoint and a set does not depend on the size of another.
+
+    Yields
+    ------
+    (path, drawn, mask)
+        The file within the folder, the measurement, and the columns to keep of a test file.
     """
     from operators.mri.sampling import column_mask
 
-    known = ("train", "val", "test")
-    if not set(counts) <= set(known):
-        raise ConfigError(f"The sets are {', '.join(known)}, got {', '.join(counts)}.")
-    written = []
-    for number, (name, count) in enumerate((n, counts.get(n, 0)) for n in known):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    if not set(counts) <= set(SETS):
+        raise ConfigError(f"The sets are {', '.join(SETS)}, got {', '.join(counts)}.")
+    for number, (name, count) in enumerate((n, counts.get(n, 0)) for n in SETS):
         for i in range(count):
             own = int(np.random.SeedSequence([seed, number, i]).generate_state(1)[0])
             drawn = draw_mri(anatomy, seed=own, **settings)
-            path = folder / name / f"file_{anatomy}_{drawn.contrast}_{number}{i:05d}.h5"
+            path = Path(name, f"file_{anatomy}_{drawn.contrast}_{number}{i:05d}.h5")
             mask = None
             if name == "test":
                 mask = column_mask(drawn.kspace.shape[-1], acceleration, centre_fraction, seed=path.name)
-            write_fastmri(path, drawn, mask=mask)
-            written.append(path)
-    return written
+            yield path, drawn, mask
 
 
 def simulate_mri(
@@ -183,7 +185,7 @@ def simulate_mri(
     seed: int = 0,
     finer: int = 2,
 ) -> Scan:
-    """A multi-coil scan of a magnitude volume, with a phase that is made up (the record of the scan says so).
+    """A multi-coil scan of a magnitude volume, with a phase that is made up: the scan says so.
 
     Parameters
     ----------
@@ -209,15 +211,20 @@ def simulate_mri(
     image = refined(data.astype(np.float32), int(finer)) * _phase(
         (data.shape[0], *(n * finer for n in data.shape[1:])), rng
     )
-    kspace, _ = _measured(image, data.shape, coils, snr, rng, seed, oversampling=1)
+    kspace, _, std = _measured(image, data.shape, coils, snr, rng, seed, oversampling=1)
     mask = column_mask(data.shape[2], acceleration, centre_fraction, pattern, seed % 2**32)
     sampled = np.ascontiguousarray(np.where(mask, kspace, np.complex64(0)).transpose(1, 0, 2, 3))
     acquisition: dict[str, Plain] = {
         "encoding": "2d",
         "mask": mask,
-        "info_phase": "synthetic: smooth, drawn from the seed",
+        "prepared": (
+            f"simulated MRI: {coils} coils, acceleration {acceleration:g} ({pattern}, {centre_fraction:g} in the full "
+            f"centre), {'no noise' if snr is None else f'signal to noise {snr:g}'}, seed {seed}\n"
+            "the phase is synthetic: the volume held magnitudes only"
+        ),
     }
-    return Scan("mri", sampled, ("coil", "kz", "ky", "kx"), acquisition, volume.grid, name="simulated mri")
+    noise: dict[str, Plain] = {"std": std} if std > 0 else {}
+    return Scan("mri", sampled, ("coil", "kz", "ky", "kx"), acquisition, volume.grid, noise, name="simulated mri")
 
 
 _HEADER = """<?xml version="1.0" encoding="utf-8"?>
@@ -403,8 +410,9 @@ def _measured(
     rng: np.random.Generator,
     seed: int,
     oversampling: int = 2,
-) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-    """K-space (slice, coil, rows x oversampling, columns) with correlated noise, and the noise-free target."""
+) -> tuple[NDArray[np.complex64], NDArray[np.float32], float]:
+    """K-space (slice, coil, rows x oversampling, columns) with correlated noise, the noise-free target, and the
+    standard deviation of the noise per real channel of a coil."""
     if coils < 1:
         raise ConfigError(f"A scan has at least one coil, got {coils}.")
     if snr is not None and not snr > 0:
@@ -433,14 +441,16 @@ def _measured(
         kspace[s] = full
         images = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(full, axes=(1, 2)), norm="ortho"), axes=(1, 2))
         target[s] = np.sqrt((np.abs(_centre(images, 1, rows)) ** 2).sum(0))
+    std = 0.0
     if snr is not None:
         bright = float(np.quantile(target[target > 0.1 * target.max()], 0.9)) / math.sqrt(coils)
+        std = bright / snr
         for s in range(slices):
             own = np.random.Generator(np.random.Philox(key=np.array([seed % 2**63, s], dtype=np.uint64)))
             white = own.standard_normal((2, coils, *kspace.shape[2:]), dtype=np.float32)
             mixed = np.tensordot(mixing, white[0] + 1j * white[1], axes=1)
-            kspace[s] += (bright / snr * mixed).astype(np.complex64)
-    return kspace, target
+            kspace[s] += (std * mixed).astype(np.complex64)
+    return kspace, target, std
 
 
 def _half_voxel(n: int, finer: int) -> NDArray[np.complex64]:

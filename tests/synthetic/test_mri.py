@@ -1,10 +1,11 @@
+import h5py
 import numpy as np
 import pytest
 
 from recon3d.errors import ConfigError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.io.formats import load
-from recon3d.synthetic.mri import CONTRASTS, coil_sensitivities, draw_mri, simulate_mri, write_folders
+from recon3d.synthetic.mri import CONTRASTS, coil_sensitivities, draw_folders, draw_mri, simulate_mri, write_fastmri
 from recon3d.synthetic.simulate import simulate
 from recon3d.volume import Volume
 
@@ -53,18 +54,30 @@ def test_contrasts_differ_as_they_should():
     assert set(CONTRASTS) >= {"AXT1", "CORPD_FBK"}
 
 
-def test_folders_are_disjoint_and_test_files_hold_no_target(tmp_path):
-    settings = {"anatomy": "knee", "shape": (1, 16, 16), "coils": 2}
-    paths = write_folders(tmp_path, {"train": 2, "test": 1}, seed=5, centre_fraction=0.25, **settings)
+def test_sets_are_disjoint_and_test_files_hold_no_target(tmp_path):
+    settings = {"anatomy": "knee", "shape": (1, 16, 16), "coils": 2, "seed": 5, "centre_fraction": 0.25}
+
+    def files(folder, counts):
+        written = []
+        for path, drawn, mask in draw_folders(counts, **settings):
+            target = tmp_path / folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_fastmri(target, drawn, mask=mask)
+            written.append(target)
+        return written
+
+    paths = files("", {"train": 2, "test": 1})
     assert [p.parent.name for p in paths] == ["train", "train", "test"]
     scans = [load(p) for p in paths]
     assert not np.array_equal(scans[0].data, scans[1].data)
     assert scans[2].acquisition["mask"].sum() < 8
-    more = write_folders(tmp_path / "more", {"train": 1, "val": 1, "test": 1}, seed=5, centre_fraction=0.25, **settings)
+    with h5py.File(paths[2]) as file:
+        assert set(file) == {"kspace", "mask", "ismrmrd_header"}
+    more = files("more", {"train": 1, "val": 1, "test": 1})
     assert np.array_equal(load(more[0]).data, scans[0].data)
     assert np.array_equal(load(more[2]).data, scans[2].data)
     with pytest.raises(ConfigError, match="train, val, test"):
-        write_folders(tmp_path, {"training": 1})
+        next(draw_folders({"training": 1}))
 
 
 def volume(shape=(2, 32, 32)):
@@ -77,7 +90,8 @@ def test_simulate_a_volume():
     scan = simulate(volume(), {"kind": "mri", "coils": 4, "acceleration": 1.0}, noise={"snr": None}, seed=1)
     assert scan.data.shape == (4, 2, 32, 32)
     assert scan.grid == volume().grid
-    assert "synthetic" in scan.acquisition["info_phase"]
+    assert "the phase is synthetic" in scan.acquisition["prepared"]
+    assert "4 coils, acceleration 1 (" in scan.acquisition["prepared"]
     rss = np.sqrt((np.abs(images_of(scan.data)) ** 2).sum(0))
     inside = volume().data > 0
     assert rss[inside].min() > 2 * rss[~inside].mean()
