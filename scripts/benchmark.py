@@ -200,7 +200,8 @@ def dds() -> None:
     pairs = [(cpu_seconds(whole), cpu_seconds(bare)) for _ in range(3)]
     total, least = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(
-        f"DDS, 64 x 128 x 128, 20 steps: {total:.1f} s, network and operator alone {least:.1f} s, ratio {total / least:.3f}"
+        f"DDS, 64 x 128 x 128, 20 steps: {total:.1f} s, network and operator alone {least:.1f} s, "
+        f"ratio {total / least:.3f}"
     )
 
 

@@ -23,6 +23,8 @@ from recon3d.solvers.admm import SliceTV
 from recon3d.solvers.cg import conjugate_gradient
 from recon3d.solvers.data_step import CovarianceStep, LeastSquaresStep, slice_axis
 
+SIGMA_MAX = 0.7
+"""Noise at the start, in the prior's range: the data fix what is coarser, so steps above it are better spent below."""
 START_STEPS = 10
 """Conjugate gradient steps of a start from the data; few, because they regularise."""
 
@@ -39,8 +41,10 @@ class DDS(Method):
 
     steps: int = Field(50, ge=1, description="network calls per sample")
     samples: int = Field(1, ge=1, description="runs; their mean is the result, their spread the uncertainty")
-    grid: Literal["karras", "lambda", "vp"] = Field("karras", description="noise levels: EDM, geometric, or DDS's own")
-    sigma_max: float = Field(80.0, gt=0, description="noise at the start; the prior's largest if that is less")
+    grid: Literal["lambda", "karras", "vp"] = Field("lambda", description="noise levels: geometric, EDM, or DDS's own")
+    sigma_max: float | None = Field(
+        None, gt=0, description="noise at the start, at most the prior's largest; by default 0.7, or all of grid 'vp'"
+    )
     sigma_min: float = Field(0.01, gt=0, description="noise at the end; the prior's smallest if that is more")
     spacing: Spacing = Field("leading_int", description="of the times of grid 'vp'; leading_int may give more steps")
     final: Final = Field("denoise", description="the end: a denoised image, as in DDS's code, or none")
@@ -111,7 +115,8 @@ class DDS(Method):
 
     def _grid(self, card: Any) -> list[Step]:
         """Never noisier than the prior was trained for, nor than a late start wants."""
-        sigma_max = min(self.sigma_max, card.sigma_max, math.inf if self.start == "noise" else self.sigma_start)
+        largest = self.sigma_max or (math.inf if self.grid == "vp" else SIGMA_MAX)
+        sigma_max = min(largest, card.sigma_max, math.inf if self.start == "noise" else self.sigma_start)
         if self.grid == "vp":
             return vp_grid(self.steps, spacing=self.spacing, final=self.final, sigma_max=sigma_max)
         make = karras_grid if self.grid == "karras" else lambda_grid

@@ -27,7 +27,7 @@ from recon3d.priors.model import Model
 from recon3d.priors.networks import build_network
 from recon3d.problem import NoiseModel, Problem
 from recon3d.run import SilentRun
-from recon3d.sampling.grids import karras_grid, vp_alpha_bar, vp_grid
+from recon3d.sampling.grids import karras_grid, lambda_grid, vp_alpha_bar, vp_grid
 from recon3d.sampling.noise import counter_noise
 
 
@@ -465,7 +465,8 @@ def test_the_prior_is_asked_only_for_noise_it_knows() -> None:
     for settings in ({"grid": "karras"}, {"grid": "lambda"}, {"grid": "vp", "spacing": "linspace"}):
         for start, largest in (("noise", 8.0), ("cgls", 1.0)):
             asked.clear()
-            solve(problem, denoise, card={"sigma_max": 8.0, "sigma_min": 0.02}, steps=9, start=start, **settings)
+            card = {"sigma_max": 8.0, "sigma_min": 0.02}
+            solve(problem, denoise, card=card, steps=9, start=start, sigma_max=1e3, **settings)
             assert len(asked) == 9
             assert 0.8 * largest < max(asked) <= largest * (1 + 1e-12)
             assert min(asked) >= 0.0099
@@ -507,6 +508,7 @@ def test_voxel_size_views_and_unit_do_not_change_the_settings() -> None:
 
 def test_grids_of_the_settings() -> None:
     card = SimpleNamespace(sigma_max=8.0, sigma_min=0.02)
-    assert DDS(steps=5)._grid(card) == karras_grid(5, 8.0, 0.02)
+    assert DDS(steps=5)._grid(card) == lambda_grid(5, module.SIGMA_MAX, 0.02)
+    assert DDS(steps=5, grid="karras", sigma_max=80.0)._grid(card) == karras_grid(5, 8.0, 0.02)
     card = SimpleNamespace(sigma_max=1e3, sigma_min=1e-3)
-    assert DDS(steps=50, grid="vp", final="public", sigma_max=1e3)._grid(card) == vp_grid(50)
+    assert DDS(steps=50, grid="vp", final="public")._grid(card) == vp_grid(50)

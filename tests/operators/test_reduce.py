@@ -64,6 +64,7 @@ def test_a_batch_is_its_members_bit_for_bit(dtype: torch.dtype, fallback: bool, 
         assert all(torch.equal(together[i, j], function(i, j, 0)) for i in range(3) for j in range(2))
 
 
+@pytest.mark.usefixtures("many_threads")
 @settings(deadline=None, max_examples=25)
 @given(split=st.integers(1, 6), seed=st.integers(0, 2**31), strided=st.booleans())
 def test_slabs_strides_and_threads_change_no_bit(split: int, seed: int, strided: bool) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import numba
 import pytest
 import torch
 from torch import Tensor
@@ -67,15 +66,6 @@ def _slow_tv_minimum(
         x = new
     lengths = torch.linalg.vector_norm((stacked @ x).reshape(q.shape), dim=0)
     return x, float(0.5 * (matrix @ x - y).abs().square().sum() + weight * lengths.sum())
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny arrays are slower on many threads; tests of thread counts set their own."""
-    threads = numba.get_num_threads()
-    numba.set_num_threads(1)
-    yield
-    numba.set_num_threads(threads)
 
 
 @pytest.fixture(name="dense_operator")

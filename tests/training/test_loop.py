@@ -25,7 +25,6 @@ from recon3d.training.loss import denoising_loss, draw_sigma, pair_noise
 from recon3d.volume import Volume
 
 
-
 def discs(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], seed: int) -> Volume:
     """A generator for tests: six discs in each slice."""
     random = np.random.default_rng(seed)

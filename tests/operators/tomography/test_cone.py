@@ -202,6 +202,7 @@ def test_twice_the_millimetres_are_twice_the_integrals(geometry):
     torch.testing.assert_close(ConeProjector(double, wide, torch.float64)(x), 2 * small, rtol=1e-12, atol=1e-10)
 
 
+@pytest.mark.usefixtures("many_threads")
 @compiled
 @pytest.mark.parametrize("name", ["flat", "tilted"])
 def test_threads_and_batches_change_no_bit(name):

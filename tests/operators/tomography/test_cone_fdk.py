@@ -103,6 +103,7 @@ def test_tiny_sphere(name):
     assert image[2, 2:5, 3:6].mean().item() == pytest.approx(MU_PER_MM, rel=0.05)
 
 
+@pytest.mark.usefixtures("many_threads")
 def test_blocks_batches_and_threads(monkeypatch):
     """Threads and batches change no bit, blocks of views no more than rounding, a tilt of nothing little."""
     A = ConeProjector(TINY["flat, 0.0"], TINY_GRID)

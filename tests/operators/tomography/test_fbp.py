@@ -103,6 +103,7 @@ def test_tiny_disc(name):
     assert middle.mean().item() == pytest.approx(MU_PER_MM, rel=0.05)
 
 
+@pytest.mark.usefixtures("many_threads")
 @pytest.mark.parametrize("name", TINY)
 def test_batches_slabs_and_threads_change_no_bit(name):
     A = Projector(TINY[name], TINY_GRID)

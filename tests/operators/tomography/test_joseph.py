@@ -64,6 +64,7 @@ def test_a_wide_fan_marches_along_both_axes_in_one_view():
     assert set(tables.along_y.views) & set(tables.along_x.views)
 
 
+@pytest.mark.usefixtures("many_threads")
 def test_threads_change_no_bit():
     geometry = TomographyGeometry.fan(np.linspace(0, 6, 23), 60.0, 90.0, 31, 1.4)
     grid = ImageGrid((1, 27, 33))
