@@ -267,7 +267,7 @@ class _Source:
                 angles,
                 mm["source_to_axis"],
                 mm["source_to_detector"],
-                detector=detector,  # type: ignore[arg-type]  # checked above and again by the geometry
+                detector=detector,  # type: ignore[arg-type]  # the geometry checks it
                 **common,  # type: ignore[arg-type]
             )
         else:
