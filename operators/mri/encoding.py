@@ -55,10 +55,10 @@ class Encoding(LinearOperator):
 class CartesianEncoding(Encoding):
     """(A x)_c = M F (s_c x), F the centred orthonormal Fourier transform, M the sampling mask.
 
-    Two-dimensional encoding (slices are problems of their own, and kz counts them) or three-dimensional.
-    With several map sets the coils
-    see the sum over sets of s_c x (soft SENSE), for objects that fold over. Centring is multiplied into maps and mask
-    once; `gram` transforms only along axes on which the mask varies. Slices are looped over, a few coils at a time.
+    Two-dimensional encoding (slices are problems of their own, and kz counts them) or three-dimensional. With several
+    map sets the coils see the sum over sets of s_c x (soft SENSE), for objects that fold over. Centring is multiplied
+    into maps and mask once; `gram` transforms only along axes on which the mask varies. Slices are looped over, a few
+    coils at a time.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class CartesianEncoding(Encoding):
             before = centring_phases(self.maps.shape[dim], self.device)[0].reshape(-1, *[1] * (-1 - dim))
             factor = before * factor
         assert isinstance(factor, Tensor)
-        scaled = scaled * factor.to(scaled.dtype)
+        scaled = (scaled * factor.to(scaled.dtype)).contiguous()
         return scaled if self.encoding == "2d" else scaled.unsqueeze(-4)
 
     @cached_property
@@ -174,7 +174,7 @@ class CartesianEncoding(Encoding):
                 weights = self._weights_of(self._weights, b, planes).conj()
                 for coils in self._coil_slices():
                     seen = torch.fft.ifftn(block[coils, planes] * weights, dim=self._dims, norm="forward")
-                    _combine(seen, maps[:, coils, planes], x[b, :, planes])
+                    _combine(seen, maps, x[b], coils, planes)
         return x.reshape(*batch, *self.domain.shape)
 
     @cached_property
@@ -228,7 +228,7 @@ class _CartesianGram(LinearOperator):
         self._dims = tuple(d for d in dims if mask.shape[d] > 1 and not bool((mask == mask.narrow(d, 0, 1)).all()))
         for dim in set(dims) - set(self._dims):
             mask = mask.narrow(dim, 0, 1) * encoding.maps.shape[dim]  # undo the scale of a transform that is left out
-        self._weights = mask.to(encoding.maps.dtype)
+        self._weights = torch.stack([mask, mask], dim=-1)  # for real and imaginary parts: half a complex product's work
 
     def _forward(self, x: Tensor) -> Tensor:
         encoding = self.encoding
@@ -238,20 +238,34 @@ class _CartesianGram(LinearOperator):
         for b, image in enumerate(images):
             for planes in encoding._loop():
                 weights = encoding._weights_of(self._weights, b, planes)
-                for coils in encoding._coil_slices():
-                    part = maps[0, coils, planes]
+                for coils, rows in self._tiles():
+                    part = maps[0, coils, planes, rows]
                     if buffer.shape != part.shape:
-                        buffer = torch.empty_like(part)
-                    seen = torch.mul(part, image[0, planes], out=buffer)
+                        buffer = torch.empty_like(part, memory_format=torch.contiguous_format)
+                    seen = torch.mul(part, image[0, planes, rows], out=buffer)
                     for s in range(1, len(maps)):
-                        seen.addcmul_(maps[s, coils, planes], image[s, planes])
+                        seen.addcmul_(maps[s, coils, planes, rows], image[s, planes, rows])
                     if self._dims:
-                        transformed = torch.fft.fftn(seen, dim=self._dims).mul_(weights)
-                        seen = torch.fft.ifftn(transformed, dim=self._dims, norm="forward")
-                    else:
-                        seen.mul_(weights)
-                    _combine(seen, maps[:, coils, planes], result[b, :, planes])
+                        seen = torch.fft.fftn(seen, dim=self._dims)
+                    torch.view_as_real(seen).mul_(weights if weights.shape[1] == 1 else weights[:, rows])
+                    if self._dims:
+                        seen = torch.fft.ifftn(seen, dim=self._dims, norm="forward")
+                    _combine(seen, maps, result[b], coils, planes, rows.start)
         return result.reshape(x.shape)
+
+    def _tiles(self) -> list[tuple[slice, slice]]:
+        """Coils, and rows of the first encoded axis, that are worked on together.
+
+        On a CPU, rows that no transform joins are split: all coils of as many as take the memory of one coil, which
+        stay in the cache.
+        """
+        encoding = self.encoding
+        first = encoding._dims[0]
+        n, coils = encoding.maps.shape[first], encoding.maps.shape[1]
+        if first in self._dims or encoding.device.type != "cpu":
+            return [(batch, slice(0, n)) for batch in encoding._coil_slices()]
+        step = max(1, n // coils)
+        return [(slice(0, coils), slice(row, min(row + step, n))) for row in range(0, n, step)]
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self._forward(y)
@@ -268,21 +282,33 @@ class _CartesianGram(LinearOperator):
         return slab and Slab(slab.operator.gram, axis, start, stop)
 
 
-def _combine(seen: Tensor, maps: Tensor, x: Tensor) -> None:
-    """x_s += sum over coils of conj(s_c) seen_c, one coil after the other: the same numbers for any coil batch."""
-    fused = seen.device.type == "cpu"
+def _combine(seen: Tensor, maps: Tensor, x: Tensor, coils: slice, planes: slice, row: int = 0) -> None:
+    """x_s += sum over coils of conj(s_c) seen_c, one coil after the other: the same numbers for any coil batch.
+
+    `maps` (set, coil, plane, ...) and `x` (set, plane, ...) are whole; on a CPU `seen` is some rows of one plane.
+    """
+    if seen.device.type == "cpu":
+        values = seen.contiguous().reshape(len(seen), -1).numpy()
+        start = (planes.start * maps.shape[3] + row) * math.prod(maps.shape[4:])
+        for image, of_set in zip(x, maps, strict=True):
+            _add_conjugate(
+                of_set.reshape(len(of_set), -1).numpy(), values, image.reshape(-1).numpy(), coils.start, start
+            )
+        return
     for image, of_set in zip(x, maps, strict=True):
-        for coil_map, coil in zip(of_set, seen, strict=True):
-            if fused:
-                _add_conjugate(
-                    *(t.contiguous().reshape(-1).numpy() for t in (coil_map, coil)), image.reshape(-1).numpy()
-                )
-            else:
-                image.addcmul_(coil_map.conj(), coil)
+        for coil_map, coil in zip(of_set[coils, planes], seen, strict=True):
+            image[planes].addcmul_(coil_map.conj(), coil)
 
 
 @njit(cache=True, fastmath={"contract", "nsz"})
-def _add_conjugate(s: np.ndarray, v: np.ndarray, total: np.ndarray) -> None:
-    """total += conj(s) v in one pass."""
+def _add_conjugate(maps: np.ndarray, seen: np.ndarray, total: np.ndarray, coil: int, start: int) -> None:
+    """total += conj(map) seen for coils from `coil` and places from `start` on, in one pass per coil."""
+    stop = start + seen.shape[1]
+    for c in range(seen.shape[0]):
+        _add_product(maps[coil + c, start:stop], seen[c], total[start:stop])
+
+
+@njit(fastmath={"contract", "nsz"})  # a function of its own: the compiler vectorises it
+def _add_product(of_coil: np.ndarray, seen: np.ndarray, total: np.ndarray) -> None:
     for i in range(len(total)):
-        total[i] += s[i].conjugate() * v[i]
+        total[i] += of_coil[i].conjugate() * seen[i]

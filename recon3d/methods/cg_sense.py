@@ -38,7 +38,7 @@ class CGSense(Method):
 
         def normal(x: Tensor) -> Tensor:
             image = x.movedim(0, axis) if separate else x
-            result = gram(image).add(image, alpha=weight)
+            result = gram(image).add_(image, alpha=weight)
             return result.movedim(axis, 0) if separate else result
 
         right = task.A.H(task.y)
