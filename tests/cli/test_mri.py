@@ -96,6 +96,21 @@ def test_settings_of_the_coils_and_of_the_reader(cli: Cli, head: Path) -> None:
     assert (done.code, "no option slice: expected one of oversampling, slices" in done.sentence) == (2, True)
 
 
+def test_a_3d_scan_is_split_along_its_readout(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    image = np.zeros((8, 12, 10))
+    image[2:6, 3:9, 2:7] = np.random.default_rng(0).uniform(1, 2, (4, 6, 5))
+    k = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(image), norm="ortho"))[None].astype(np.complex64)
+    grid = AffineGrid.centred(image.shape, (1, 2, 3))
+    save(Scan("mri", k, ("coil", "kz", "ky", "kx"), {"encoding": "3d", "coil_maps": "low-resolution"}, grid), "3d.h5")
+    for name, split in (("whole", "false"), ("split", "true")):
+        done = cli("reconstruct", "3d.h5", f"{name}.nii.gz", "-c", "mri-zero-filled", f"scan.mri.split_readout={split}")
+        assert done.code == 0, done
+    np.testing.assert_allclose(values_of("split"), values_of("whole").transpose(2, 0, 1), atol=1e-4)
+    done = cli("reconstruct", "3d.h5", "o.nii.gz", "-c", "mri-zero-filled", "grid.shape=[8,12,9]")
+    assert (done.code, "shape of the grid" in done.sentence) == (2, True)
+
+
 def test_folders_are_drawn(cli: Cli, tmp_path: Path) -> None:
     small = ("--shape", 1, 16, 16, "--coils", 2, "--centre", 0.25, "--quiet", "--threads", 1)
     folder = tmp_path / "drawn"
