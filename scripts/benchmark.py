@@ -173,7 +173,7 @@ def dds() -> None:
     truth = shepp_logan((64, 128, 128), (2.0, 2.0, 2.0))
     scan = recon3d.simulate(truth.with_data(1000 * truth.data - 1000, units="HU"), {"views": 8}, finer=1)
     problem = recon3d.problem_for(scan)
-    steps, cg_steps = 20, 10
+    steps, cg_steps = 20, 5
 
     def whole() -> None:
         recon3d.reconstruct(problem, "dds", models={"prior": prior}, steps=steps, cg_steps=cg_steps)

@@ -95,11 +95,13 @@ def table(case: str, acquisition: str) -> None:
     print(f"\n### {case}, {acquisition}, {PHOTONS:.0e} photons\n")
     print("| method | PSNR dB | SSIM ax/cor/sag | slice error HU | slices 10/50/90 % dB | residual | s | peak MiB |")
     print("|---|---|---|---|---|---|---|---|")
-    dds = {"models": {"prior": os.environ.get("RECON3D_BENCHMARK_PRIOR", "ct-axial")}}
+    dds: dict[str, Any] = {"models": {"prior": "ct-axial"}}
+    if "arc" in acquisition:
+        dds["cg_steps"] = 20  # as in the recipe ct-limited-angle-dds
     rows = [("fbp", in_child(case, acquisition, "fbp", {"filter": "hann"}))]
     rows.append(best(case, acquisition, "sirt", "iterations", SIRT_STOPS))
     rows.append(best(case, acquisition, "tv", "weight", TV_WEIGHTS))
-    for steps in (20, 50):
+    for steps in (20, 50, 100):
         rows.append((f"dds {steps} steps", in_child(case, acquisition, "dds", {"steps": steps, **dds})))
     rows.append(("dds 50 steps, mean of 4", in_child(case, acquisition, "dds", {"steps": 50, "samples": 4, **dds})))
     for name, r in rows:

@@ -56,13 +56,13 @@ class DDS(Method):
     data: Literal["admm_tv", "cg", "proximal", "posterior"] = Field(
         "admm_tv", description="data step: with TV between slices, plain, near the denoised image, or exact (small)"
     )
-    cg_steps: int = Field(10, ge=1, description="conjugate gradient steps per data step")
+    cg_steps: int = Field(5, ge=1, description="conjugate gradient steps per data step")
     gamma: float | None = Field(None, gt=0, description="weight of the data against the denoised image, not for 'cg'")
     noise_weight: float = Field(
         0.0, ge=0, description="without gamma: factor on the known noise variance; 0: few steps regularise"
     )
     discrepancy: float = Field(1.0, ge=0, description="'cg' stops at this multiple of known noise; 0: never")
-    rho: float = Field(0.05, gt=0, description="coupling of slices (admm_tv)")
+    rho: float = Field(0.02, gt=0, description="coupling of slices (admm_tv)")
     threshold: float = Field(0.01, ge=0, description="differences of slices that TV removes, in the prior's range")
     boundary: Boundary = Field("neumann", description="at the first and last slice; circular is DDS's code")
     z_init: Literal["Dx", "zeros"] = Field("Dx", description="first split variable; zeros is DDS's code")
