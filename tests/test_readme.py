@@ -55,7 +55,7 @@ def commands(text: str) -> list[list[str]]:
 
 def foreign(words: list[str]) -> bool:
     """Whether the input is a file of some other source, which no test makes."""
-    return words[0] in ("reconstruct", "inspect", "convert") and not Path(words[1]).exists()
+    return words[0] in ("simulate", "reconstruct", "inspect", "convert") and not Path(words[1]).exists()
 
 
 def shortened(words: list[str]) -> list[str]:
@@ -66,6 +66,8 @@ def shortened(words: list[str]) -> list[str]:
         short.append(f"{key}={SHORT[key]}" if equals and key in SHORT else word)
     if words[0] == "reconstruct" and any(name in " ".join(words) for name in ("-tv", "-sirt")):
         short.append("method.iterations=3")
+    if words[0] == "reconstruct" and "-dds" in " ".join(words):
+        short.append("method.steps=2")
     return short
 
 
