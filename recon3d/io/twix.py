@@ -47,7 +47,7 @@ def read(
         Without twixtools.
     """
     try:
-        import twixtools  # type: ignore[import-untyped, unused-ignore]
+        import twixtools
     except ImportError:
         raise MissingPackageError('Siemens raw data need twixtools: pip install "recon3d[twix]".') from None
     try:
