@@ -208,7 +208,7 @@ def test_the_identity_vanishes() -> None:
         here @ A
 
 
-@pytest.mark.parametrize("stranger", ["a", None, [1.0], object()], ids=repr)
+@pytest.mark.parametrize("stranger", ["a", None, [1.0], object()], ids=["text", "nothing", "list", "object"])
 def test_strangers_are_not_implemented(stranger: object) -> None:
     A = Identity(image(torch.float64))
     for method in ("__matmul__", "__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__"):
