@@ -49,5 +49,6 @@ def test_the_documented_mapping_holds_known_keys_only() -> None:
     from recon3d.io.arrays import KEYS
 
     text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
-    example = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    blocks = [part.split("```")[0] for part in text.split("```yaml\n")[1:]]
+    example = yaml.safe_load(next(block for block in blocks if block.startswith("kind:")))
     assert set(example) | {"acquisition"} == set(KEYS)
