@@ -14,7 +14,7 @@ from torch import Tensor
 
 from operators.blocks import Blocks
 from operators.errors import DeviceError, ShapeError
-from operators.space import AnySpace, BlockSpace, Element, Space
+from operators.space import AnySpace, BlockSpace, Element, Space, matching_dtype
 
 
 @dataclass(frozen=True)
@@ -349,7 +349,7 @@ class Diagonal(LinearOperator):
             raise ShapeError(f"Weights must broadcast to {space}, got shape {tuple(weights.shape)}.")
         if weights.is_complex() and not space.is_complex:
             raise ShapeError(f"Complex weights need a complex space, got {space}.")
-        self.weights = weights.to(matching(weights, space))
+        self.weights = weights.to(matching_dtype(weights.dtype, space.dtype))  # masks become real
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.weights * x
@@ -420,14 +420,6 @@ class FunctionOperator(LinearOperator):
 
     def _adjoint(self, y: Any) -> Any:
         return self._adjoint_function(y)
-
-
-def matching(weights: Tensor, space: Space) -> torch.dtype:
-    """The dtype of `weights` in the precision of `space`; masks become real."""
-    precise = space.dtype in (torch.float64, torch.complex128)
-    if weights.is_complex():
-        return torch.complex128 if precise else torch.complex64
-    return torch.float64 if precise else torch.float32
 
 
 def _indexed(device: torch.device) -> torch.device:

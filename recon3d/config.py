@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import sys
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -178,9 +179,9 @@ class SimulateConfig(Section):
     run: RunConfig = RunConfig()
 
     @property
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """What `recon3d.simulate` takes beside the noise."""
-        raise NotImplementedError
 
 
 class SimulateCTConfig(SimulateConfig):

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from operators.errors import DeviceError, GeometryError
+from operators.errors import GeometryError
 from operators.linear import LinearOperator
-from operators.space import Space
 from operators.tomography import joseph3d
 from operators.tomography.geometry import TomographyGeometry
 from operators.tomography.grid import ImageGrid
-from operators.tomography.projector import stacked
+from operators.tomography.transform import RayTransform
 
 
-class ConeProjector(LinearOperator):
+class ConeProjector(RayTransform):
     """Line integrals of a volume (z, y, x) in 1/mm along the rays of a cone geometry: projections (view, row, column).
 
     Joseph's method; the adjoint is the exact transpose. Rows and slices need not coincide: slices share rays, so there
@@ -42,49 +38,20 @@ class ConeProjector(LinearOperator):
         For any device but the CPU.
     """
 
-    domain: Space
-    range: Space
+    name = "cone-beam projector"
 
-    def __init__(
-        self,
-        geometry: TomographyGeometry,
-        grid: ImageGrid,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        if torch.device(device).type != "cpu":
-            raise DeviceError(
-                f"The cone-beam projector computes on the CPU; on {device} there is none yet. Use device='cpu'."
-            )
+    def _check(self, geometry: TomographyGeometry, grid: ImageGrid) -> None:
         _check_in_front(geometry, grid)
-        super().__init__(
-            domain=Space(("z", "y", "x"), grid.shape, dtype),
-            range=Space(("view", "row", "column"), geometry.shape, dtype),
-        )
-        self.geometry = geometry
-        self.grid = grid
 
-    @cached_property
-    def _tables(self) -> joseph3d.ConeTables:
+    def _ray_tables(self) -> joseph3d.ConeTables:
         return joseph3d.cone_tables(self.geometry, self.grid)
 
-    def _forward(self, x: Tensor) -> Tensor:
-        return self._apply(joseph3d.project, x, self.range)
-
-    def _adjoint(self, y: Tensor) -> Tensor:
-        return self._apply(joseph3d.backproject, y, self.domain)
-
-    def _apply(self, kernel: Callable[[Any, joseph3d.ConeTables, Any], None], source: Tensor, space: Space) -> Tensor:
-        target = torch.empty((*source.shape[:-3], *space.shape), dtype=space.dtype)
-        if source.numel():
-            kernel(stacked(source), self._tables, stacked(target))
-        return target
+    @property
+    def _kernels(self) -> tuple[Callable[[Any, Any, Any], None], Callable[[Any, Any, Any], None]]:
+        return joseph3d.project, joseph3d.backproject
 
     def partial(self, start: int, stop: int) -> LinearOperator:
         return ConeProjector(self.geometry, self.grid.slab(start, stop), self.domain.dtype)
-
-    def _rebuild(self, device: torch.device, dtype: torch.dtype) -> ConeProjector:
-        return ConeProjector(self.geometry, self.grid, dtype, device)
 
 
 def _check_in_front(geometry: TomographyGeometry, grid: ImageGrid) -> None:

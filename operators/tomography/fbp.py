@@ -31,8 +31,9 @@ from operators.tomography.geometry import TomographyGeometry
 from operators.tomography.grid import ImageGrid
 from operators.tomography.joseph import FAST, ROWS_PER_TASK, load_projections
 from operators.tomography.lanes import LANES, add_interpolated, empty_lanes
-from operators.tomography.projector import Projector, stacked
+from operators.tomography.projector import Projector
 from operators.tomography.ramp import WINDOWS, Filter, ramp_response
+from operators.tomography.transform import stacked
 from operators.tomography.weights import angular_weights, full_turn_weights, mirrored_columns, short_scan_weights
 
 FloatArray = NDArray[np.float64]

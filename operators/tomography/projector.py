@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from operators.errors import DeviceError, GeometryError
-from operators.linear import LinearOperator, Slab
-from operators.space import Space
+from operators.errors import GeometryError
+from operators.linear import Slab
 from operators.tomography import joseph
 from operators.tomography.geometry import TomographyGeometry
 from operators.tomography.grid import ImageGrid
+from operators.tomography.transform import RayTransform
 
 
-class Projector(LinearOperator):
+class Projector(RayTransform):
     """Line integrals of an image (z, y, x) in 1/mm along the rays of a geometry: projections (view, row, column).
 
     Joseph's method; the adjoint is the exact transpose, at the same speed. Parallel and fan geometries are stacks of
@@ -40,41 +37,17 @@ class Projector(LinearOperator):
         For any device but the CPU.
     """
 
-    domain: Space
-    range: Space
+    name = "CT projector"
 
-    def __init__(
-        self,
-        geometry: TomographyGeometry,
-        grid: ImageGrid,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        if torch.device(device).type != "cpu":
-            raise DeviceError(f"The CT projector computes on the CPU; on {device} there is none yet. Use device='cpu'.")
+    def _check(self, geometry: TomographyGeometry, grid: ImageGrid) -> None:
         _check_fit(geometry, grid)
-        super().__init__(
-            domain=Space(("z", "y", "x"), grid.shape, dtype),
-            range=Space(("view", "row", "column"), geometry.shape, dtype),
-        )
-        self.geometry = geometry
-        self.grid = grid
 
-    @cached_property
-    def _tables(self) -> joseph.RayTables:
+    def _ray_tables(self) -> joseph.RayTables:
         return joseph.ray_tables(self.geometry, self.grid)
 
-    def _forward(self, x: Tensor) -> Tensor:
-        return self._apply(joseph.project, x, self.range)
-
-    def _adjoint(self, y: Tensor) -> Tensor:
-        return self._apply(joseph.backproject, y, self.domain)
-
-    def _apply(self, kernel: Callable[[Any, joseph.RayTables, Any], None], source: Tensor, space: Space) -> Tensor:
-        target = torch.empty((*source.shape[:-3], *space.shape), dtype=space.dtype)
-        if source.numel():
-            kernel(stacked(source), self._tables, stacked(target))
-        return target
+    @property
+    def _kernels(self) -> tuple[Callable[[Any, Any, Any], None], Callable[[Any, Any, Any], None]]:
+        return joseph.project, joseph.backproject
 
     def restrict(self, axis: str, start: int, stop: int) -> Slab | None:
         if axis != "z":
@@ -82,14 +55,6 @@ class Projector(LinearOperator):
         slab = Projector(self.geometry.rows(start, stop), self.grid.slab(start, stop), self.domain.dtype)
         slab.__dict__["_tables"] = self._tables  # the rays of every slice are the same
         return Slab(slab, "row", start, stop)
-
-    def _rebuild(self, device: torch.device, dtype: torch.dtype) -> Projector:
-        return Projector(self.geometry, self.grid, dtype, device)
-
-
-def stacked(x: Tensor) -> np.ndarray[Any, Any]:
-    """A contiguous NumPy array with all leading batch axes as one, without a copy where `x` is contiguous."""
-    return x.detach().contiguous().numpy().reshape(-1, *x.shape[-3:])
 
 
 def _check_fit(geometry: TomographyGeometry, grid: ImageGrid) -> None:

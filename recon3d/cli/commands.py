@@ -96,7 +96,7 @@ def simulate(
     from recon3d.config import SimulateConfig, load_config
 
     given = [] if threads is None else [f"run.threads={threads}"]
-    settings = load_config(SimulateConfig, config, [*(overrides or []), *given])
+    settings = load_config(SimulateConfig, config, [*(overrides or []), *given])  # type: ignore[type-abstract]  # `kind` decides the class
 
     from recon3d.runtime.case import simulate_case
 
