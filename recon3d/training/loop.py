@@ -22,7 +22,7 @@ from torch import Tensor
 from recon3d.errors import ConfigError, InputError, Interrupted
 from recon3d.priors.cards import Card
 from recon3d.priors.edm import EDMDenoiser
-from recon3d.priors.model import save_model, write_atomically
+from recon3d.priors.files import save_model, write_atomically
 from recon3d.priors.networks import build_network
 from recon3d.priors.slices import fast_dtype
 from recon3d.training.config import TrainConfig
