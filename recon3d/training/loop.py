@@ -53,16 +53,18 @@ def train(config: TrainConfig, *, resume: bool = True) -> Path:
     say: Callable[..., None] = Log(config.work) if lead else _quiet
     bank = config.work / "bank"
     card = config.card
+    channels = 2 if card.complex_image else 1
+    settings = (config.data, _card(config).normalization, card.units, bank, say)
     if lead:
-        prepare_bank(config.data, _card(config).normalization, card.units, bank, say)
+        prepare_bank(*settings, complex_image=card.complex_image)
     if world > 1:
         dist.barrier()
-    sources = prepare_bank(config.data, _card(config).normalization, card.units, bank, say)
+    sources = prepare_bank(*settings, complex_image=card.complex_image)
     held_out, sources[0] = sources[0][-config.data.held_out :], sources[0][: -config.data.held_out]
     if not sources[0]:
         raise ConfigError(f"Expected more than {config.data.held_out} volumes in the first source, all are held out.")
-    patches = Patches(sources, config.data, config.seed)
-    validation = held_out_slices(held_out, *config.data.validation)
+    patches = Patches(sources, config.data, config.seed, channels)
+    validation = held_out_slices(held_out, *config.data.validation, channels)
 
     state = TrainingState(config, rank, world)
     checkpoint = config.work / "checkpoint.safetensors"
@@ -285,13 +287,17 @@ def _export(state: TrainingState, validation: Tensor, say: Callable[..., None]) 
     card = _card(config).model_copy(update={"training": record})
     save_model(config.work / f"{config.card.name}.safetensors", card, denoiser)
     draw_loss(config.work / "log.jsonl", config.work / "loss.png")
-    draw_denoising(denoiser, validation.to(state.device), config.work / "denoising.png", state.compute_dtype)
+    draw_denoising(
+        denoiser, validation.to(state.device), config.work / "denoising.png", state.compute_dtype, config.window
+    )
     draw_samples(
         denoiser,
         config.noise.sigma_min,
         config.noise.sigma_max,
         config.work / "samples.png",
         state.compute_dtype,
+        window=config.window,
+        channels=validation.shape[1],
         seed=config.seed,
         side=config.data.validation[1],
         device=state.device,
@@ -305,7 +311,6 @@ def _card(config: TrainConfig) -> Card:
         sigma_max=config.noise.sigma_max,
         sigma_data=config.sigma_data,
         mean=config.mean,
-        smallest_side=16,
         architecture=config.architecture,
     )
 
