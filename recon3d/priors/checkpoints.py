@@ -126,7 +126,7 @@ def _lists(content: Any, place: str = "") -> Iterator[tuple[str, Sequence[Tensor
 def _match(path: Path, named: dict[str, Tensor], given: dict[str, Any]) -> Weights:
     """The tensors below the prefix that makes them those of a network; averages first, then the larger share."""
     total = sum(tensor.numel() for tensor in named.values())
-    misfit = ""
+    nearest: tuple[dict[str, Any], list[str]] | None = None
     for prefix in _prefixes(named):
         inside = {name[len(prefix) :]: tensor for name, tensor in named.items() if name.startswith(prefix)}
         if sum(tensor.numel() for tensor in inside.values()) < SMALLEST_SHARE * total:
@@ -144,9 +144,14 @@ def _match(path: Path, named: dict[str, Tensor], given: dict[str, Any]) -> Weigh
             tensors = {ours: inside[theirs] for ours, theirs in names.items()}
             ignored = tuple(name for name in named if not name.startswith(prefix))
             return Weights(architecture, tensors, prefix.rstrip("."), ignored)
-        misfit = misfit or f" looks like {architecture['kind']} {_brief(architecture)} but {_summary(wrong)}"
-    if misfit:
-        raise ModelError(f"{path.name}{misfit}. Correct it by architecture.SETTING=VALUE, or choose another --entry.")
+        if nearest is None or len(wrong) < len(nearest[1]):
+            nearest = architecture, wrong
+    if nearest is not None:
+        architecture, wrong = nearest
+        raise ModelError(
+            f"{path.name} looks like {architecture['kind']} {_brief(architecture)}, but {_summary(wrong)}. "
+            "Correct it by architecture.SETTING=VALUE, or choose another part of the file by --entry."
+        )
     first = ", ".join(list(named)[:3])
     raise ModelError(
         f"The {len(named)} tensors of {path.name} ({first} ...) are of no layout that is known: give the whole "

@@ -21,6 +21,7 @@ from recon3d.priors.files import MAKERS, save_model, user_folder
 from recon3d.priors.noise import sigma_at, vp_linear
 
 Facts = dict[str, Any]
+_SIGMAS = ("sigma_min", "sigma_max")
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,9 @@ def import_weights(
     assumed = _general(path, weights.entry) | layout.assume(weights.architecture, weights.tensors, path.stem)
     if "coordinates" in given:
         given["coordinates"] = {**assumed.get("coordinates", {}), **given["coordinates"]}
-    _one_sigma(given)
     content = {**assumed, **given, "kind": layout.card, "architecture": weights.architecture}
+    if content.get("coordinates", {}).get("kind") == "blind":  # one noise level may be given by either name
+        content |= {a: content[b] for a, b in (_SIGMAS, _SIGMAS[::-1]) if a not in content and b in content}
     card = _card(path, KINDS[layout.card], content)
     target = Path(output) if output is not None else user_folder() / f"{card.name}.safetensors"
     if target.exists() and not overwrite:
@@ -141,13 +143,6 @@ def _general(path: Path, entry: str) -> Facts:
         "sigma_data": 0.25,
         "training": {"imported": path.name, "sha256": digest, **({"entry": entry} if entry else {})},
     }
-
-
-def _one_sigma(given: Facts) -> None:
-    """A denoiser of one noise level has the same least and largest one."""
-    if {"sigma_min", "sigma_max"} & set(given) and given.get("coordinates", {}).get("kind", "blind") == "blind":
-        given.setdefault("sigma_min", given.get("sigma_max"))
-        given.setdefault("sigma_max", given.get("sigma_min"))
 
 
 def _vp_sigmas() -> Facts:

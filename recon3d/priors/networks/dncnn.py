@@ -72,8 +72,9 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
 def file_names(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
     """The names of a file's chain by ours, in its order."""
     weights, biases = _by_kind(shapes)
-    names = {f"model.{2 * k}.weight": name for k, name in enumerate(weights)}
-    return names | {f"model.{2 * k}.bias": name for k, name in enumerate(biases)}
+    ours = {name: f"model.{2 * k}.weight" for k, name in enumerate(weights)}
+    ours |= {name: f"model.{2 * k}.bias" for k, name in enumerate(biases)}
+    return {ours[name]: name for name in shapes}
 
 
 def _by_kind(shapes: Mapping[str, tuple[int, ...]]) -> tuple[list[str], list[str]]:
