@@ -47,6 +47,7 @@ class UNet3d(nn.Module):
     """
 
     detail = False  # the noisy image alone, see `recon3d.priors.edm`
+    allows_half = True
 
     def __init__(
         self,
