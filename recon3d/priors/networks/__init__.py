@@ -22,8 +22,20 @@ HOMES = {
     "ncsnpp": ("ncsnpp", "NCSNpp"),
     "dncnn": ("dncnn", "DnCNN"),
     "drunet": ("drunet", "DRUNet"),
+    "unet3d": ("unet3d", "UNet3d"),
 }
 """Module and class of each kind of architecture."""
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """The network with the weights of its convolutions in the memory order that CPUs and GPUs are fast at."""
+    import torch
+
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in network.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
+    return network
 
 
 def build_network(architecture: dict[str, Any]) -> nn.Module:
