@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from recon3d.errors import ModelError
 from recon3d.priors.cards import METADATA_KEY, BaseCard, Card, read_card, tensor_hash, verify
 from recon3d.priors.coordinates import build_denoiser
+from recon3d.priors.interpolator import Interpolator, network_of
 from recon3d.priors.model import Model
-from recon3d.priors.networks import build_network
+from recon3d.priors.networks import build_network, channels_last
 
 SHIPPED = Path(__file__).with_name("weights")
 _NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
@@ -47,7 +48,10 @@ def _denoiser(card: Card) -> nn.Module:
     return build_denoiser(card, build_network(card.architecture))
 
 
-MAKERS: dict[str, tuple[Callable[[Any], nn.Module], Callable[..., Any]]] = {"denoiser": (_denoiser, Model)}
+MAKERS: dict[str, tuple[Callable[[Any], nn.Module], Callable[..., Any]]] = {
+    "denoiser": (_denoiser, Model),
+    "interpolator": (network_of, Interpolator),
+}
 """By the kind of a card: the network whose weights the file holds, and what is made of card and network."""
 
 
@@ -79,7 +83,7 @@ def load_model(
     if wrong:
         raise ModelError(f"{path} does not hold the network that its card describes: {wrong[0]}.")
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
-    network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = channels_last(network.eval().requires_grad_(False).to(device))
     return wrap(card, network, micro_batch=micro_batch, half=half)  # type: ignore[no-any-return]
 
 

@@ -24,12 +24,24 @@ HOMES = {
     "monai_unet": ("monai_unet", "monai_unet"),
     "drunet": ("drunet", "DRUNet"),
     "dncnn": ("dncnn", "DnCNN"),
+    "unet3d": ("unet3d", "UNet3d"),
 }
 """Module and maker of each kind of architecture.
 
 A module may know published files: `recognise(shapes)` gives the architecture of a state dict or None, and
 `file_names(shapes)` its names by ours where they differ. The first module that recognises a file has it.
 """
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """The network with the weights of its convolutions in the memory order that CPUs and GPUs are fast at."""
+    import torch
+
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in network.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
+    return network
 
 
 def build_network(architecture: dict[str, Any]) -> nn.Module:
