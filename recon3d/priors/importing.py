@@ -109,7 +109,10 @@ def import_weights(
 
 
 def _card(path: Path, kind: type[BaseCard], content: Facts) -> BaseCard:
-    missing = [name for name, field in kind.model_fields.items() if field.is_required() and name not in content]
+    required = {name for name, field in kind.model_fields.items() if field.is_required()}
+    if content.get("units") != "1":
+        required |= {"offset"} & set(kind.model_fields)  # 0 is seldom right for HU, and nothing would tell
+    missing = [name for name in kind.model_fields if name in required and name not in content]
     if missing:
         wanted = "; ".join(f"{name}: {HINTS.get(name, 'see docs/models.md')}" for name in missing)
         raise ModelError(

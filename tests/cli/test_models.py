@@ -20,7 +20,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.manual_seed(0)
     torch.save({"state_dict": build_network({"kind": "dncnn", "depth": 3, "channels": 4}).state_dict()}, "walnut.ckpt")
     Path("card.yaml").write_text(
-        "modality: CT\nunits: 1/mm\nscale: 0.072\nvoxel_mm: [0.2, 0.3]\nsigma_min: 0.01\nsigma_max: 0.05\n"
+        "modality: CT\nunits: 1/mm\nscale: 0.072\noffset: 0\nvoxel_mm: [0.2, 0.3]\nsigma_min: 0.01\nsigma_max: 0.05\n"
         "summary: walnuts\n"
     )
     return tmp_path

@@ -8,16 +8,20 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import recon3d
 from recon3d.errors import ModelError, OutputExistsError
+from recon3d.grid import AffineGrid
 from recon3d.priors import find_model, list_models, load_model, read_card, verify
 from recon3d.priors.importing import LAYOUTS, import_weights
 from recon3d.priors.networks import build_network
 from recon3d.priors.noise import vp_linear
+from recon3d.volume import Volume
 
 SAMPLES = os.environ.get("RECON3D_SAMPLE_DATA")
 with_samples = pytest.mark.skipif(not SAMPLES, reason="RECON3D_SAMPLE_DATA names no folder of sample data")
@@ -96,7 +100,7 @@ def test_what_no_file_says_must_be_given(tmp_path: Path) -> None:
     published(tmp_path / "walnut.pt", CHAIN)
     with pytest.raises(ModelError) as told:
         import_weights(tmp_path / "walnut.pt", {"scale": 0.072, "units": "1/mm"})
-    for words in ("fits a network of kind dncnn", "modality: CT, MRI", "voxel_mm:", "sigma_min:", "sigma_max:"):
+    for words in ("kind dncnn", "modality: CT, MRI", "voxel_mm:", "offset: units at", "sigma_min:", "sigma_max:"):
         assert words in str(told.value)
     assert "scale" not in str(told.value)
     done = import_weights(tmp_path / "walnut.pt", {**GIVEN, "sigma_max": 0.05, "coordinates": {"residual": False}})
@@ -119,6 +123,22 @@ def test_models_are_not_replaced_by_accident(tmp_path: Path) -> None:
     assert import_weights(tmp_path / "walnut.pt", given, overwrite=True).path.exists()
     other = import_weights(tmp_path / "walnut.pt", {**given, "name": "w"}, tmp_path / "elsewhere.safetensors")
     assert read_card(other.path).name == "w"
+
+
+def test_an_imported_model_is_the_prior_of_a_reconstruction(tmp_path: Path) -> None:
+    published(tmp_path / "my-adm.pt", ADM)
+    published(tmp_path / "walnut.pt", CHAIN)
+    import_weights(tmp_path / "my-adm.pt", {**GIVEN, "smallest_side": 8})
+    import_weights(tmp_path / "walnut.pt", {**GIVEN, "sigma_max": 0.05, "smallest_side": 8})
+    data = np.full((3, 12, 12), -1000.0, np.float32)
+    data[:, 3:9, 2:8] = 40.0
+    truth = Volume(data, AffineGrid.centred((3, 12, 12), (2.0, 1.0, 1.0)), units="HU")
+    problem = recon3d.problem_for(recon3d.simulate(truth, {"views": 6}, seed=1))
+    found = recon3d.reconstruct(problem, "dds", models={"prior": "my-adm"}, grid="vp", steps=2)
+    assert found.volume.units == "HU"
+    assert np.isfinite(found.volume.data).all()
+    with pytest.raises(ModelError, match=r"at many levels of noise, walnut answers at sigma 0\.05 only"):
+        recon3d.reconstruct(problem, "dds", models={"prior": "walnut"}, steps=2)
 
 
 @with_samples
