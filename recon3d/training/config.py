@@ -92,25 +92,32 @@ class CardText(Section):
     licence: str = "Apache-2.0"
 
 
-class TrainConfig(Section):
-    """A training: `recon3d train CONFIG`."""
+class TrainingSettings(Section):
+    """What every training is told: network, optimiser, budget, place."""
 
     task: Literal["train"] = "train"
     description: str = ""
-    card: CardText
     work: Path
-    architecture: dict[str, Any] = Field(default_factory=lambda: {"kind": "unet2d"})
-    sigma_data: float = Field(default=0.25, gt=0)
-    mean: float = 0.25
-    window: tuple[float, float] = (0.35, 0.65)  # normalised values (magnitudes) from black to white in the pictures
-    data: Data = Data()
-    noise: Noise = Noise()
+    architecture: dict[str, Any]
     optimiser: Optimiser = Optimiser()
     budget: Budget = Budget()
     seed: int = Field(default=0, ge=0)
     threads: int = Field(default=1, ge=1)
     device: str = "cpu"
     half: bool = True
+
+
+class TrainConfig(TrainingSettings):
+    """The training of a denoiser: `recon3d train CONFIG`."""
+
+    kind: Literal["denoiser"] = "denoiser"
+    card: CardText
+    architecture: dict[str, Any] = Field(default_factory=lambda: {"kind": "unet2d"})
+    sigma_data: float = Field(default=0.25, gt=0)
+    mean: float = 0.25
+    window: tuple[float, float] = (0.35, 0.65)  # normalised values (magnitudes) from black to white in the pictures
+    data: Data = Data()
+    noise: Noise = Noise()
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
