@@ -25,7 +25,7 @@ class EDMDenoiser(nn.Module):
         c_skip, c_out, c_in = self.coefficients(sigma)
         centred = x - self.mean
         inputs = c_in * centred
-        if self.network.detail:
+        if getattr(self.network, "detail", False):
             inputs = torch.cat([inputs, detail(x, sigma)], dim=1)
         if condition is not None:
             inputs = torch.cat([inputs, condition], dim=1)

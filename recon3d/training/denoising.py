@@ -13,7 +13,7 @@ from torch import Tensor
 from recon3d.errors import ConfigError
 from recon3d.priors.cards import Card
 from recon3d.priors.edm import EDMDenoiser
-from recon3d.priors.model import save_model
+from recon3d.priors.files import save_model
 from recon3d.priors.networks import build_network
 from recon3d.training.config import TrainConfig
 from recon3d.training.data import Patches, held_out_slices, prepare_bank

@@ -15,7 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from recon3d.errors import ConfigError, InputError
-from recon3d.priors.model import write_atomically
+from recon3d.priors.files import write_atomically
 from recon3d.priors.slices import fast_dtype
 from recon3d.training.config import TrainingSettings
 
