@@ -66,7 +66,28 @@ class Card(BaseCard):
         return Normalization(scale=self.scale, offset=self.offset)
 
 
-KINDS: dict[str, type[BaseCard]] = {"denoiser": Card}
+class ReconstructorCard(BaseCard):
+    """The card of a feed-forward network for multi-coil MRI.
+
+    `scaling` says by which number of its own each slice of k-space is divided: "percentile" is the `percentile` (0..1)
+    of the magnitudes of all its samples, unmeasured zeros included, so it moves with the acceleration; a network must
+    meet the rule it was trained with.
+    `calibration_radius` makes the calibration region a disc of that many samples; None takes the fully sampled centre.
+    `patterns`, `acceleration`, `centre` (share of lines) and `coils` are those of the training.
+    """
+
+    kind: Literal["reconstructor"] = "reconstructor"
+    complex_image: bool = True
+    scaling: Literal["percentile"] = "percentile"
+    percentile: float = Field(default=0.99, gt=0, le=1)
+    calibration_radius: int | None = Field(default=None, ge=1)
+    patterns: tuple[str, ...]
+    acceleration: tuple[float, float]
+    centre: tuple[float, float]
+    coils: tuple[int, int]
+
+
+KINDS: dict[str, type[BaseCard]] = {"denoiser": Card, "reconstructor": ReconstructorCard}
 """The class of a card by its `kind`; cards of before there were kinds are of denoisers."""
 
 

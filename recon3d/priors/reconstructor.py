@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from operators.fourier import centred_ifft, centring_phases
 from operators.mri import CartesianEncoding
 from operators.mri.coils import calibration_box, rss
-from operators.mri.sampling import describe_mask
+from operators.mri.sampling import Sampling, describe_mask
 from recon3d.errors import ModelError
-from recon3d.priors.reconstructor_card import ReconstructorCard, sampling_misfits
+from recon3d.priors.cards import ReconstructorCard
 from recon3d.priors.slices import fast_dtype
 
 if TYPE_CHECKING:
@@ -28,11 +28,13 @@ class Reconstructor:
 
     Parameters
     ----------
-    network : (kspace, mask, calibration) -> completed k-space, `centred` or of plain transforms; see `recon3d.priors.networks.recurrent_varnet`
+    network : (kspace, mask, calibration) -> completed k-space, `centred` or of plain transforms; see
+        `recon3d.priors.networks.recurrent_varnet`
+    micro_batch : is not needed: a slice is always a batch of its own
     half : bfloat16 where the device is fast at it, inside the convolutions only; False computes in float32
     """
 
-    def __init__(self, card: ReconstructorCard, network: nn.Module, *, half: bool = True) -> None:
+    def __init__(self, card: ReconstructorCard, network: nn.Module, *, micro_batch: int = 1, half: bool = True) -> None:
         self.card = card
         self.network = network
         self.half = half
@@ -43,7 +45,7 @@ class Reconstructor:
         return next(self.network.parameters()).device
 
     def configured(self, *, micro_batch: int | None = None, half: bool | None = None) -> Reconstructor:
-        """The same weights applied in another way; a slice is always its own batch, so `micro_batch` changes nothing."""
+        """The same weights applied in another way."""
         return Reconstructor(self.card, self.network, half=self.half if half is None else half)
 
     def bytes_per_slice(self, shape: Sequence[int]) -> int:
@@ -96,6 +98,28 @@ class Reconstructor:
         return found * scale if origin is None else found * origin.conj() * scale
 
 
+def sampling_misfits(card: ReconstructorCard, sampling: Sampling, coils: int) -> list[str]:
+    """Every way in which the sampling of a scan is unlike the training, one sentence each."""
+    misfits = []
+    low, high = card.coils
+    if not low <= coils <= high:
+        seen = f"{low}" if low == high else f"{low} to {high}"
+        misfits.append(f"the model {card.name} was trained on {seen} coils, the scan has {coils}")
+    if sampling.pattern not in card.patterns:
+        kinds = " and ".join(card.patterns)
+        misfits.append(f"the model {card.name} was trained on {kinds} sampling, that of the scan is {sampling.pattern}")
+        return misfits  # its numbers mean something else then
+    for what, value, (low, high) in (
+        ("accelerations", sampling.acceleration, card.acceleration),
+        ("shares of calibration lines", sampling.centre, card.centre),
+    ):
+        if not low <= value <= high:
+            misfits.append(
+                f"the model {card.name} was trained on {what} of {low:g} to {high:g}, the scan has {value:.3g}"
+            )
+    return misfits
+
+
 def kspace_scale(kspace: Tensor, percentile: float) -> Tensor:
     """The magnitude that this share of all samples, zeros included, does not exceed: what a slice is divided by."""
     magnitudes = kspace.abs().flatten()
@@ -121,6 +145,6 @@ def network_masks(mask: Tensor, shape: Sequence[int], radius: int | None = None)
 
 
 def _plain_origin(kspace: Tensor) -> Tensor:
-    """Phases (ky, kx) after which a plain transform makes the image, where it lies; zero frequency stays in the middle."""
+    """Phases (ky, kx) after which a plain transform makes the image; zero frequency stays in the middle."""
     rows, columns = (centring_phases(n, kspace.device)[1].conj() for n in kspace.shape[-2:])
     return (rows[:, None] * columns).to(kspace.dtype)

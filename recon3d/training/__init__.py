@@ -15,11 +15,16 @@ __all__ = ["TrainConfig", "train"]
 def train(config: TrainingSettings, *, resume: bool = True) -> Path:
     """Train what the configuration describes and return the model file; see `recon3d.training.loop.run_training`."""
     from recon3d.training.config import TrainConfig
-    from recon3d.training.denoising import train_denoiser
 
     if isinstance(config, TrainConfig):
+        from recon3d.training.denoising import train_denoiser
+
         return train_denoiser(config, resume=resume)
-    raise TypeError(f"Expected the configuration of a training, got {type(config).__name__}.")
+    from recon3d.training.reconstruction import train_reconstructor
+    from recon3d.training.reconstructor_config import TrainReconstructorConfig
+
+    assert isinstance(config, TrainReconstructorConfig)
+    return train_reconstructor(config, resume=resume)
 
 
 def __getattr__(name: str) -> Any:

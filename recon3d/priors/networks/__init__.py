@@ -20,6 +20,9 @@ HOMES = {
     "unet2d": ("unet", "UNet2d"),
     "dncnn": ("dncnn", "DnCNN"),
     "drunet": ("drunet", "DRUNet"),
+    "recurrent_varnet": ("recurrent_varnet", "RecurrentVarNet"),
+    "varnet": ("varnet", "VarNet"),
+    "unet_completion": ("fastmri_unet", "UNetCompletion"),
 }
 """Module and class of each kind of architecture."""
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from operators.fourier import centred_fft, centred_ifft
+
 
 class ConvBlock(nn.Module):
     """Twice: 3 x 3 convolution without bias, instance norm without weights, leaky ReLU."""
@@ -75,3 +77,28 @@ class FastMRIUNet(nn.Module):
                 x = F.pad(x, (0, columns, 0, rows), mode="reflect")
             x = layer(torch.cat([x, skip], dim=1))
         return x
+
+
+class UNetCompletion(nn.Module):
+    """fastMRI's U-Net baseline as a completion of k-space: it corrects the magnitude of the zero-filled image.
+
+    Coils keep their shares of the image and their phases, so that the root sum of squares of the completed coil images
+    is the network's answer. Slices are standardised by their mean and deviation, as in the baseline.
+    """
+
+    centred = True
+
+    def __init__(self, filters: int = 32, pools: int = 4) -> None:
+        super().__init__()
+        self.unet = FastMRIUNet(1, 1, filters, pools)
+        self.smallest_side = self.unet.smallest_side
+        self.bytes_per_pixel = 4 * 12 * filters
+
+    def forward(self, kspace: Tensor, mask: Tensor, calibration: Tensor) -> Tensor:
+        """Completed k-space (batch, coil, ky, kx); see `RecurrentVarNet.forward`. `calibration` is not needed."""
+        images = centred_ifft(torch.where(mask, kspace, 0))
+        magnitude = torch.linalg.vector_norm(images, dim=1, keepdim=True)
+        mean, deviation = (f(magnitude, dim=(2, 3), keepdim=True) for f in (torch.mean, torch.std))
+        answer = self.unet((magnitude - mean) / deviation).to(magnitude.dtype) * deviation + mean
+        shares = images / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny)
+        return centred_fft(shares * answer)

@@ -140,6 +140,8 @@ class ConvGRU(nn.Module):
 
     With c the features and h the memory of a layer:
     u = sigma(W_u [c; h]), r = sigma(W_r [c; h]), d = tanh(W_o [c; h r]), h' = (1 - u) h + u d, and ReLU(h') goes on.
+    The last convolution starts at zero, so that training starts at the zero-filled image (the public code starts at
+    random).
     """
 
     def __init__(self, hidden: int, layers: int) -> None:
@@ -156,6 +158,8 @@ class ConvGRU(nn.Module):
             for gate in gates:
                 nn.init.orthogonal_(gate[0].weight)  # type: ignore[index]
                 nn.init.constant_(gate[0].bias, bias)  # type: ignore[index]
+        nn.init.zeros_(self.conv_blocks[-1][1].weight)  # type: ignore[index]
+        nn.init.zeros_(self.conv_blocks[-1][1].bias)  # type: ignore[index]
 
     def forward(self, x: Tensor, memory: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
         """Image (batch, 2, y, x) and one map (batch, hidden, y, x) a layer -> correction and new memory."""
