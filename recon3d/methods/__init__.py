@@ -24,6 +24,7 @@ _BUILT_IN = {
     "zero_filled": "recon3d.methods.zero_filled:ZeroFilled",
     "cg_sense": "recon3d.methods.cg_sense:CGSense",
     "l1_wavelet": "recon3d.methods.l1_wavelet:L1Wavelet",
+    "supervised": "recon3d.methods.supervised:Supervised",
 }
 _REGISTERED: dict[str, type[Method]] = {}
 

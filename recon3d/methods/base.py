@@ -42,6 +42,7 @@ class Method(BaseModel):
     name : how configurations and the command line call it
     summary : one line for `recon3d methods`
     roles : the models it needs, role -> what it is for
+    kinds : role -> kind of its model (`recon3d.priors.cards.KINDS`), where that is no denoiser
     separable : whether slabs of slices are problems of their own wherever the operator allows it
     volumes : how many image volumes it holds at its peak, for the memory plan
     """
@@ -51,6 +52,7 @@ class Method(BaseModel):
     name: ClassVar[str]
     summary: ClassVar[str]
     roles: ClassVar[Mapping[str, str]] = {}
+    kinds: ClassVar[Mapping[str, str]] = {}
 
     @property
     def separable(self) -> bool:

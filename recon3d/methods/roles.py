@@ -10,6 +10,8 @@ from recon3d.errors import ConfigError, ModelError
 from recon3d.grid import AffineGrid
 from recon3d.methods.base import Method
 from recon3d.priors import BaseCard, fit, list_models, load_model
+from recon3d.priors.cards import ReconstructorCard
+from recon3d.priors.reconstructor import sampling_misfits
 from recon3d.problem import Problem
 
 
@@ -36,7 +38,10 @@ def models_for(
     if strangers:
         roles = ", ".join(method.roles) or "none"
         raise ConfigError(f"models.{strangers[0]}: method '{method.name}' has the roles: {roles}.")
-    return {role: _model(role, purpose, problem, given.get(role), force) for role, purpose in method.roles.items()}
+    return {
+        role: _model(role, purpose, method.kinds.get(role, "denoiser"), problem, given.get(role), force)
+        for role, purpose in method.roles.items()
+    }
 
 
 def misfits(card: BaseCard, problem: Problem) -> list[str]:
@@ -49,12 +54,14 @@ def misfits(card: BaseCard, problem: Problem) -> list[str]:
             f"the prior {card.name} takes {kinds[card.complex_image]} images, "
             f"the scan makes {kinds[problem.domain.is_complex]} ones"
         )
+    if isinstance(card, ReconstructorCard):
+        found += sampling_misfits(card, problem)
     return found
 
 
-def _model(role: str, purpose: str, problem: Problem, given: Any, force: bool) -> Any:
+def _model(role: str, purpose: str, kind: str, problem: Problem, given: Any, force: bool) -> Any:
     if given is None:
-        cards = [entry.card for entry in list_models() if entry.card is not None]
+        cards = [entry.card for entry in list_models() if entry.card is not None and entry.card.kind == kind]
         fitting = [card for card in cards if not misfits(card, problem)]
         if not fitting:
             reasons = "; ".join(f"{card.name}: {misfits(card, problem)[0]}" for card in cards) or "none is installed"
@@ -64,6 +71,8 @@ def _model(role: str, purpose: str, problem: Problem, given: Any, force: bool) -
         given = fitting[0].name
     model = load_model(given, device=problem.A.device) if isinstance(given, str | Path) else given
     card = getattr(model, "card", None)
+    if isinstance(card, BaseCard) and card.kind != kind:
+        raise ModelError(f"models.{role} is for a {kind} ({purpose}), {card.name} is a {card.kind}: choose another.")
     wrong = misfits(card, problem) if isinstance(card, BaseCard) else []
     if wrong and not force:
         raise ModelError(f"{'; '.join(wrong)}. Choose another model, or give --force-prior.")

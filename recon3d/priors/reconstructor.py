@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from operators.fourier import centred_ifft, centring_phases
+from operators.linear import LinearOperator
 from operators.mri import CartesianEncoding
 from operators.mri.coils import calibration_box, rss
-from operators.mri.sampling import Sampling, describe_mask
+from operators.mri.sampling import describe_mask
+from operators.space import Space
 from recon3d.errors import ModelError
 from recon3d.priors.cards import ReconstructorCard
 from recon3d.priors.slices import fast_dtype
@@ -52,15 +54,6 @@ class Reconstructor:
         """About what one slice (y, x) takes inside the network, for memory plans."""
         return int(self.network.bytes_per_pixel) * math.prod(shape)  # type: ignore[arg-type]
 
-    def misfits(self, problem: Problem) -> list[str]:
-        """Every way in which the sampling of the scan is unlike the training, or why it cannot be taken at all."""
-        A = problem.A
-        if not isinstance(A, CartesianEncoding) or A.encoding != "2d" or A.domain.axes != ("z", "y", "x"):
-            what = "slices of one Cartesian scan, encoded in 2D, with one set of sensitivities"
-            return [f"the model {self.card.name} takes {what}; '{problem.name}' is another kind"]
-        mask = A.mask[0].bool().expand(A.maps.shape[-2:])
-        return sampling_misfits(self.card, describe_mask(mask.cpu().numpy()), A.maps.shape[1])
-
     @torch.no_grad()
     def __call__(self, problem: Problem, combine: Combine = "rss") -> Tensor:
         """The image (z, y, x) of a scan, complex, in its units.
@@ -74,8 +67,8 @@ class Reconstructor:
             For a scan that is no stack of Cartesian slices, or holds a slice without signal.
         """
         A = problem.A
-        if not isinstance(A, CartesianEncoding) or A.encoding != "2d" or A.domain.axes != ("z", "y", "x"):
-            raise ModelError(self.misfits(problem)[0] + ".")
+        if not _is_stack(A):
+            raise ModelError(f"{sampling_misfits(self.card, problem)[0]}.")
         planes = []
         for z in range(A.maps.shape[2]):
             mask = A.mask[z if A.mask.shape[0] > 1 else 0].bool()
@@ -98,26 +91,35 @@ class Reconstructor:
         return found * scale if origin is None else found * origin.conj() * scale
 
 
-def sampling_misfits(card: ReconstructorCard, sampling: Sampling, coils: int) -> list[str]:
-    """Every way in which the sampling of a scan is unlike the training, one sentence each."""
+def sampling_misfits(card: ReconstructorCard, problem: Problem) -> list[str]:
+    """Every way in which the sampling of a scan is unlike the training, or why it cannot be taken at all."""
+    A = problem.A
+    if not _is_stack(A):
+        what = "slices of one Cartesian scan, encoded in 2D, with one set of sensitivities"
+        return [f"the model {card.name} takes {what}; '{problem.name}' is another kind"]
+    coils, sampling = A.maps.shape[1], describe_mask(A.mask[0].bool().expand(A.maps.shape[-2:]).cpu().numpy())
     misfits = []
     low, high = card.coils
     if not low <= coils <= high:
-        seen = f"{low}" if low == high else f"{low} to {high}"
-        misfits.append(f"the model {card.name} was trained on {seen} coils, the scan has {coils}")
+        misfits.append(f"the model {card.name} was trained for {low} to {high} coils, the scan has {coils}")
     if sampling.pattern not in card.patterns:
         kinds = " and ".join(card.patterns)
         misfits.append(f"the model {card.name} was trained on {kinds} sampling, that of the scan is {sampling.pattern}")
         return misfits  # its numbers mean something else then
-    for what, value, (low, high) in (
+    for what, value, (low_value, high_value) in (
         ("accelerations", sampling.acceleration, card.acceleration),
         ("shares of calibration lines", sampling.centre, card.centre),
     ):
-        if not low <= value <= high:
-            misfits.append(
-                f"the model {card.name} was trained on {what} of {low:g} to {high:g}, the scan has {value:.3g}"
-            )
+        if not low_value <= value <= high_value:
+            seen = f"{low_value:g} to {high_value:g}"
+            misfits.append(f"the model {card.name} was trained on {what} of {seen}, the scan has {value:.3g}")
     return misfits
+
+
+def _is_stack(A: LinearOperator) -> TypeGuard[CartesianEncoding]:
+    """Whether slices are problems of their own, with one image each."""
+    axes = A.domain.axes if isinstance(A.domain, Space) else ()
+    return isinstance(A, CartesianEncoding) and A.encoding == "2d" and axes == ("z", "y", "x")
 
 
 def kspace_scale(kspace: Tensor, percentile: float) -> Tensor:
