@@ -87,7 +87,21 @@ class ReconstructorCard(BaseCard):
     coils: tuple[int, int]
 
 
-KINDS: dict[str, type[BaseCard]] = {"denoiser": Card, "reconstructor": ReconstructorCard}
+class InterpolatorCard(BaseCard):
+    """The card of an interpolator: cubes of unit root mean square on their observed traces, without unit."""
+
+    kind: Literal["interpolator"] = "interpolator"
+    voxel_mm: tuple[float, float] | None = None
+    sigma_min: float = Field(gt=0)
+    sigma_max: float = Field(gt=0)
+    sigma_data: float = Field(default=1.0, gt=0)
+
+
+KINDS: dict[str, type[BaseCard]] = {
+    "denoiser": Card,
+    "interpolator": InterpolatorCard,
+    "reconstructor": ReconstructorCard,
+}
 """The class of a card by its `kind`; cards of before there were kinds are of denoisers."""
 
 

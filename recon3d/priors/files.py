@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from recon3d.errors import ModelError
 from recon3d.priors.cards import METADATA_KEY, BaseCard, Card, ReconstructorCard, read_card, tensor_hash, verify
 from recon3d.priors.coordinates import build_denoiser
+from recon3d.priors.interpolator import Interpolator, network_of
 from recon3d.priors.model import Model
-from recon3d.priors.networks import build_network
+from recon3d.priors.networks import build_network, channels_last
 from recon3d.priors.reconstructor import Reconstructor
 
 SHIPPED = Path(__file__).with_name("weights")
@@ -54,6 +55,7 @@ def _reconstructor(card: ReconstructorCard) -> nn.Module:
 
 MAKERS: dict[str, tuple[Callable[[Any], nn.Module], Callable[..., Any]]] = {
     "denoiser": (_denoiser, Model),
+    "interpolator": (network_of, Interpolator),
     "reconstructor": (_reconstructor, Reconstructor),
 }
 """By the kind of a card: the network whose weights the file holds, and what is made of card and network."""
@@ -87,7 +89,7 @@ def load_model(
     if wrong:
         raise ModelError(f"{path} does not hold the network that its card describes: {wrong[0]}.")
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
-    network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = channels_last(network.eval().requires_grad_(False).to(device))
     return wrap(card, network, micro_batch=micro_batch, half=half)  # type: ignore[no-any-return]
 
 

@@ -6,7 +6,6 @@ that of its low-resolution self. Bodies are painted by the drawing room of the C
 
 from __future__ import annotations
 
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from recon3d.errors import ConfigError, InputError
 from recon3d.priors.files import write_atomically
+from recon3d.priors.networks import channels_last
 from recon3d.priors.slices import fast_dtype
 from recon3d.training.config import TrainingSettings
 
@@ -64,7 +65,7 @@ class TrainingState:
     def __init__(self, objective: Objective, settings: TrainingSettings, rank: int = 0, world: int = 1) -> None:
         self.objective, self.settings, self.rank, self.world = objective, settings, rank, world
         self.device = torch.device(settings.device)
-        self.network = objective.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = channels_last(objective.network.to(self.device))
         self.names = [name for name, _ in self.network.named_parameters()]
         self.parameters = list(self.network.parameters())
         self.ema = [parameter.detach().clone() for parameter in self.parameters]

@@ -18,13 +18,27 @@ if TYPE_CHECKING:
 
 HOMES = {
     "unet2d": ("unet", "UNet2d"),
+    "adm": ("adm", "ADM"),
+    "ncsnpp": ("ncsnpp", "NCSNpp"),
     "dncnn": ("dncnn", "DnCNN"),
     "drunet": ("drunet", "DRUNet"),
     "recurrent_varnet": ("recurrent_varnet", "RecurrentVarNet"),
     "varnet": ("varnet", "VarNet"),
     "unet_completion": ("fastmri_unet", "UNetCompletion"),
+    "unet3d": ("unet3d", "UNet3d"),
 }
 """Module and class of each kind of architecture."""
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """The network with the weights of its convolutions in the memory order that CPUs and GPUs are fast at."""
+    import torch
+
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in network.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
+    return network
 
 
 def build_network(architecture: dict[str, Any]) -> nn.Module:
