@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ class Model:
         self.micro_batch = micro_batch
         self.axis = axis
         self.half = half
-        self.bare: Any = network.network
+        self.bare = cast(Any, network.network)
         self.compute_dtype = fast_dtype(self.device) if half and self.bare.allows_half else None
 
     @property

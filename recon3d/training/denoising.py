@@ -43,19 +43,21 @@ class Denoising:
         self.model = config.work / f"{config.card.name}.safetensors"
         self.device = torch.device(config.device)
         bank, card = config.work / "bank", config.card
+        channels = 2 if card.complex_image else 1
+        settings = (config.data, _card(config).normalization, card.units, bank, say)
         if rank == 0:
-            prepare_bank(config.data, _card(config).normalization, card.units, bank, say)
+            prepare_bank(*settings, complex_image=card.complex_image)
         if world > 1:
             dist.barrier()
-        sources = prepare_bank(config.data, _card(config).normalization, card.units, bank, say)
+        sources = prepare_bank(*settings, complex_image=card.complex_image)
         self.summary = f"bank of {sum(len(files) for files in sources)} volumes"
         held_out, sources[0] = sources[0][-config.data.held_out :], sources[0][: -config.data.held_out]
         if not sources[0]:
             raise ConfigError(
                 f"Expected more than {config.data.held_out} volumes in the first source, all are held out."
             )
-        self.patches = Patches(sources, config.data, config.seed)
-        self.validation = held_out_slices(held_out, *config.data.validation)
+        self.patches = Patches(sources, config.data, config.seed, channels)
+        self.validation = held_out_slices(held_out, *config.data.validation, channels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             network = build_network(config.architecture)
@@ -96,13 +98,15 @@ class Denoising:
         card = _card(config).model_copy(update={"training": record})
         save_model(self.model, card, denoiser)
         draw_loss(config.work / "log.jsonl", config.work / "loss.png")
-        draw_denoising(denoiser, images, config.work / "denoising.png", state.compute_dtype)
+        draw_denoising(denoiser, images, config.work / "denoising.png", state.compute_dtype, config.window)
         draw_samples(
             denoiser,
             config.noise.sigma_min,
             config.noise.sigma_max,
             config.work / "samples.png",
             state.compute_dtype,
+            window=config.window,
+            channels=images.shape[1],
             seed=config.seed,
             side=config.data.validation[1],
             device=state.device,
@@ -116,7 +120,6 @@ def _card(config: TrainConfig) -> Card:
         sigma_max=config.noise.sigma_max,
         sigma_data=config.sigma_data,
         mean=config.mean,
-        smallest_side=16,
         architecture=config.architecture,
     )
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 HOMES = {
     "unet2d": ("unet", "UNet2d"),
+    "adm": ("adm", "ADM"),
+    "ncsnpp": ("ncsnpp", "NCSNpp"),
     "dncnn": ("dncnn", "DnCNN"),
     "drunet": ("drunet", "DRUNet"),
     "unet3d": ("unet3d", "UNet3d"),
