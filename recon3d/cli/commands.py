@@ -214,11 +214,10 @@ def train(
     threads: Threads = None,
 ) -> None:
     """Train a model; the same command goes on where an interrupted one stopped."""
-    from recon3d.config import load_config
-    from recon3d.training.config import TrainConfig
+    from recon3d.training.kinds import read_training
 
     given = [] if threads is None else [f"threads={threads}"]
-    settings = load_config(TrainConfig, config, [*(overrides or []), *given])
+    settings = read_training(config, [*(overrides or []), *given])
 
     from recon3d.training import train as run_training
 

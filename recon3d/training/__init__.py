@@ -14,17 +14,9 @@ __all__ = ["TrainConfig", "train"]
 
 def train(config: TrainingSettings, *, resume: bool = True) -> Path:
     """Train what the configuration describes and return the model file; see `recon3d.training.loop.run_training`."""
-    from recon3d.training.config import TrainConfig
+    from recon3d.training.kinds import run
 
-    if isinstance(config, TrainConfig):
-        from recon3d.training.denoising import train_denoiser
-
-        return train_denoiser(config, resume=resume)
-    from recon3d.training.reconstruction import train_reconstructor
-    from recon3d.training.reconstructor_config import TrainReconstructorConfig
-
-    assert isinstance(config, TrainReconstructorConfig)
-    return train_reconstructor(config, resume=resume)
+    return run(config, resume=resume)
 
 
 def __getattr__(name: str) -> Any:
