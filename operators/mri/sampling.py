@@ -108,25 +108,25 @@ class Sampling:
 
 
 def describe_mask(mask: NDArray[np.bool_]) -> Sampling:
-    """What kind of mask (ky, kx) it is; rows that are never measured, as of partial Fourier, do not count.
+    """What kind of mask (ky, kx) it is. Rows without any sample, as of partial Fourier, do not count in column masks.
 
     Lines are equispaced if, on each side of the centre, their distances differ by one at most.
     """
     rows = mask[mask.any(axis=1)]
     if not rows.size:
         raise ShapeError("A mask without any sample has no pattern.")
-    acceleration = rows.size / int(rows.sum())
     if rows.all():
         return Sampling("full", 1.0, 1.0)
     if (rows != rows[:1]).any():
-        return Sampling("2d", acceleration, _central_block(rows).size / rows.size)
+        return Sampling("2d", mask.size / int(mask.sum()), _central_block(mask).size / mask.size)
     columns = rows[0]
     middle = len(columns) // 2
     start, stop = _run(columns, middle)
     sides = (np.flatnonzero(columns[:start]), np.flatnonzero(columns[stop:]))
     gaps = [np.diff(side) for side in sides if len(side) > 2]
     regular = bool(gaps) and all(np.ptp(gap) <= 1 for gap in gaps)
-    return Sampling("equispaced" if regular else "random", acceleration, (stop - start) / len(columns))
+    n = len(columns)
+    return Sampling("equispaced" if regular else "random", n / int(columns.sum()), (stop - start) / n)
 
 
 def _run(columns: NDArray[np.bool_], middle: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The end-to-end variational network, made of MONAI's blocks (Sriram et al., arXiv:2004.06688)."""
+"""The end-to-end variational network with MONAI's U-Nets (Sriram et al., arXiv:2004.06688)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from operators.fourier import centred_ifft
-from recon3d.priors.networks.kspace import unit_maps
+from recon3d.priors.networks.kspace import Centring, expand_coils, reduce_coils, to_image, unit_maps
 
 
 class VarNet(nn.Module):
@@ -30,23 +29,29 @@ class VarNet(nn.Module):
         map_features: Sequence[int] = (8, 8, 16, 32, 64, 8),
     ) -> None:
         super().__init__()
-        from monai.apps.reconstruction.networks.blocks.varnetblock import VarNetBlock
         from monai.apps.reconstruction.networks.nets.complex_unet import ComplexUnet
 
         self.map_network = ComplexUnet(features=tuple(map_features))
-        self.cascades = nn.ModuleList(VarNetBlock(ComplexUnet(features=tuple(features))) for _ in range(cascades))
+        self.refinements = nn.ModuleList(ComplexUnet(features=tuple(features)) for _ in range(cascades))
+        self.data_weights = nn.Parameter(torch.ones(cascades))
         self.smallest_side = 32
         self.bytes_per_pixel = 4 * 14 * features[0]
 
     def forward(self, kspace: Tensor, mask: Tensor, calibration: Tensor) -> Tensor:
         """Completed k-space (batch, coil, ky, kx); see `RecurrentVarNet.forward`."""
-        batch, coils, *shape = kspace.shape
+        centring = Centring((kspace.shape[-2], kspace.shape[-1]), self.centred, kspace)
+        measured = kspace * centring.kspace.conj()
         with torch.autocast(kspace.device.type, enabled=False):
-            images = torch.view_as_real(centred_ifft(kspace * calibration)).reshape(batch * coils, 1, *shape, 2)
-            maps = torch.view_as_complex(self.map_network(images).reshape(batch, coils, *shape, 2).contiguous())
-        given, sampled = torch.view_as_real(kspace), mask[..., None]
-        sensitivities = torch.view_as_real(unit_maps(maps))
-        found = given
-        for cascade in self.cascades:
-            found = cascade(found, given, sampled, sensitivities).to(given.dtype)
-        return torch.view_as_complex(found.contiguous())
+            images = to_image(measured * calibration) * centring.image.conj()
+            maps = unit_maps(_apply(self.map_network, images.flatten(0, 1)).reshape(images.shape)) * centring.image
+        found = measured
+        for weight, refinement in zip(self.data_weights, self.refinements, strict=True):
+            error = torch.where(mask, found - measured, 0.0)
+            correction = _apply(refinement, reduce_coils(found, maps))
+            found = found - weight * error - expand_coils(correction, maps)
+        return found * centring.kspace
+
+
+def _apply(network: nn.Module, images: Tensor) -> Tensor:
+    """A network of MONAI on complex images (batch, y, x)."""
+    return torch.view_as_complex(network(torch.view_as_real(images)[:, None])[:, 0].to(images.real.dtype).contiguous())
