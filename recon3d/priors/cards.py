@@ -23,7 +23,8 @@ class BaseCard(BaseModel):
 
     `kind` says which class of card it is (`KINDS`) and so how the model is loaded. `modality` is that of the scans, or
     "any". `voxel_mm` is the (smallest, largest) pixel side of the training images, None where none is known.
-    `architecture` is what `recon3d.priors.networks.build_network` builds.
+    `spatial_dims` is 2 for a model of slices, 3 for one of whole volumes. `architecture` is what
+    `recon3d.priors.networks.build_network` builds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +36,7 @@ class BaseCard(BaseModel):
     voxel_mm: tuple[float, float] | None
     orientation: Literal["axial", "coronal", "sagittal", "any"] = "any"
     smallest_side: int = Field(default=16, ge=1)
+    spatial_dims: Literal[2, 3] = 2
     complex_image: bool = False
     architecture: dict[str, Any]
     training: dict[str, Any] = Field(default_factory=dict)

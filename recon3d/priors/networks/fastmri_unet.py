@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -102,3 +105,17 @@ class UNetCompletion(nn.Module):
         answer = self.unet((magnitude - mean) / deviation).to(magnitude.dtype) * deviation + mean
         shares = images / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny)
         return centred_fft(shares * answer)
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
+    """The architecture of a public checkpoint of fastMRI's U-Net for magnitudes; None for others."""
+    first = shapes.get("down_sample_layers.0.layers.0.weight")
+    if first is None or first[1] != 1:
+        return None
+    pools = sum(name.startswith("up_transpose_conv.") for name in shapes)
+    return {"kind": "unet_completion", "filters": first[0], "pools": pools}
+
+
+def file_names(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    """The names of the public file by ours."""
+    return {f"unet.{name}": name for name in shapes}
