@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from operators.differences import Boundary
@@ -19,6 +19,7 @@ from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.ddim import EtaMode, ddim, fresh_fraction, noise_in
 from recon3d.sampling.grids import Final, Spacing, Step, karras_grid, lambda_grid, vp_grid
+from recon3d.sampling.multistep import extrapolate
 from recon3d.sampling.posterior import tweedie
 from recon3d.solvers.admm import SliceTV
 from recon3d.solvers.cg import conjugate_gradient
@@ -40,7 +41,9 @@ class DDS(Method):
     summary: ClassVar[str] = "diffusion prior with conjugate gradients and TV between slices; few views, minutes"
     roles: ClassVar[dict[str, str]] = {"prior": "denoiser of 2D slices"}
 
-    steps: int = Field(50, ge=1, description="network calls per sample")
+    steps: int = Field(50, ge=1, description="steps per sample, each with a network call unless it is held")
+    hold: int = Field(1, ge=1, description="call the network at each n-th step and the last, else reuse its answer")
+    order: Literal[1, 2] = Field(1, description="of the step: DDIM, or DPM-Solver++ 2M (for 'posterior')")
     samples: int = Field(1, ge=1, description="runs; their mean is the result, their spread the uncertainty")
     grid: Literal["lambda", "karras", "vp"] = Field("lambda", description="noise levels: geometric, EDM, or DDS's own")
     sigma_max: float | None = Field(
@@ -68,13 +71,19 @@ class DDS(Method):
     boundary: Boundary = Field("neumann", description="at the first and last slice; circular is DDS's code")
     z_init: Literal["Dx", "zeros"] = Field("Dx", description="first split variable; zeros is DDS's code")
 
+    @model_validator(mode="after")
+    def _posterior_is_fresh(self) -> DDS:
+        if self.data == "posterior" and self.hold > 1:
+            raise ValueError("the data step 'posterior' needs the network at each step: leave hold out")
+        return self
+
     @property
     def separable(self) -> bool:
         return self.data in ("cg", "proximal")
 
     @property
     def volumes(self) -> float:
-        return 10.0 if self.samples == 1 else 12.0
+        return 10.0 + 2 * (self.samples > 1) + (self.hold > 1) + (self.order == 2)
 
     @torch.no_grad()
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
@@ -84,22 +93,30 @@ class DDS(Method):
         samples = Samples(problem, self.samples, self._grid(prior.card))
         data_step.state = samples.begin(run)
         x = data_step.state.pop("x", torch.empty(0))
+        past = {name: data_step.state.pop(name) for name in ("held", "previous") if name in data_step.state}
 
         for index, sample, step in samples:
             noise = partial(step_noise, problem, run, sample)
             if step.index == 0:
-                x, data_step.state = self._start(problem, task, step, prior.card, noise(-1)), {}
-            xhat = self._denoise(prior, x, step, data_step, task.noise_std)
+                x, past, data_step.state = self._start(problem, task, step, prior.card, noise(-1)), {}, {}
+            xhat = self._denoise(prior, x, step, data_step, past)
+            self._weigh(data_step, step, task.noise_std, prior.card.sigma_data)
             x0 = data_step(xhat)
-            eps = noise_in(x, xhat if self.noise == "prior" else x0, step)
+            clean = xhat if self.noise == "prior" else x0  # whose noise goes on
+            if self.order == 2:
+                ahead = clean
+                if "previous" in past and step.b_next:
+                    ahead = extrapolate(clean, past["previous"], step, samples.grid[step.index - 1].sigma)
+                x0, past["previous"], clean = x0 + (ahead - clean), clean, ahead
+            eps = noise_in(x, clean, step)
             fraction = fresh_fraction(step, self.eta, self.eta_mode)
             x = ddim(x0, eps, step, fraction, noise(step.index) if fraction else None)
-            del xhat, eps
+            del xhat, clean, eps
             if step.last:
                 x = x / step.a_next
                 samples.add(x)
             metrics = {"residual": data_step.residual, "sigma": step.sigma}
-            if not run.step(index, {"x": x, **data_step.state, **samples.state}, metrics):
+            if not run.step(index, {"x": x, **past, **data_step.state, **samples.state}, metrics):
                 x = x0
                 break
         return samples.finish(task, x)
@@ -127,18 +144,28 @@ class DDS(Method):
             noise_norm2 = (self.discrepancy * task.noise_std) ** 2 * (2 if task.A.range.is_complex else 1)
         return LeastSquaresStep(task.A, task.y, cg_steps=self.cg_steps, noise_norm2=noise_norm2)
 
-    def _denoise(self, prior: Any, x: Tensor, step: Step, data_step: Any, noise_std: float | None) -> Tensor:
-        """E[x0 | x] by Tweedie; tells the data step how far to trust it: v = Var[x0 | x] for a white Gaussian prior."""
+    def _denoise(self, prior: Any, x: Tensor, step: Step, data_step: Any, past: dict[str, Tensor]) -> Tensor:
+        """E[x0 | x] by Tweedie, or the last one again where it is held."""
+        if "held" in past and step.index % self.hold and not step.last:
+            return past["held"]
         x = x / step.a if step.a != 1 else x
         if self.data == "posterior":
             xhat, data_step.covariance = tweedie(prior.denoise, x, step.sigma)
-            return xhat
+        else:
+            xhat = cast(Tensor, prior.denoise(x, step.sigma))
+        if self.hold > 1:
+            past["held"] = xhat
+        return xhat
+
+    def _weigh(self, data_step: Any, step: Step, noise_std: float | None, sigma_data: float) -> None:
+        """Tell the data step how far to trust the denoised image: v = Var[x0 | x] for a white Gaussian prior."""
+        if self.data in ("cg", "posterior"):
+            return
         if self.gamma is not None:
-            data_step.damping = 1.0 / self.gamma if self.data != "cg" else 0.0
-        elif noise_std is not None and self.data != "cg":
-            variance = 1.0 / (1.0 / prior.card.sigma_data**2 + 1.0 / step.sigma**2)
+            data_step.damping = 1.0 / self.gamma
+        elif noise_std is not None:
+            variance = 1.0 / (1.0 / sigma_data**2 + 1.0 / step.sigma**2)
             data_step.damping = self.noise_weight * noise_std**2 / variance
-        return cast(Tensor, prior.denoise(x, step.sigma))
 
     def _start(self, problem: Problem, task: Normalised, step: Step, card: Any, noise: Tensor) -> Tensor:
         """The image, or what is known of it before the scan, with noise of the first level."""

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 import recon3d.methods.dds as module
@@ -209,8 +210,8 @@ def test_chains_follow_the_gaussian_recursion(kind: str, eta: float, T: int) -> 
     assert float((samples.T.cov() - V).norm()) < 3 * expected + 1e-12
 
 
-@pytest.mark.parametrize("grid", ["lambda", "vp"])
-def test_exact_posterior_mode(monkeypatch: pytest.MonkeyPatch, grid: str) -> None:
+@pytest.mark.parametrize(("grid", "order", "steps"), [("lambda", 1, 600), ("vp", 1, 1000), ("lambda", 2, 60)])
+def test_exact_posterior_mode(monkeypatch: pytest.MonkeyPatch, grid: str, order: int, steps: int) -> None:
     """eta = 0 is an affine map of the first noise: its image of the unit vectors is the covariance, without chance."""
     n, std = 6, 0.2
     mu, C = gaussian(n)
@@ -222,7 +223,7 @@ def test_exact_posterior_mode(monkeypatch: pytest.MonkeyPatch, grid: str) -> Non
     monkeypatch.setattr(NOISE, lambda shape, **key: starts.clone())
     problem = make_problem(Slicewise(A, (n + 1, 2, 3)), y.expand(n + 1, -1).contiguous(), std)
     denoise = DenseGaussian(mu.reshape(2, 3), C).denoise
-    out = solve(problem, denoise, grid=grid, steps=1000 if grid == "vp" else 600,
+    out = solve(problem, denoise, grid=grid, order=order, steps=steps,
                 final="denoise", sigma_max=160.0, eta=0.0, data="posterior", noise="implied", cg_steps=8)  # fmt: skip
     images = torch.from_numpy(out.volume.data).reshape(n + 1, n)
     F = (images[1:] - images[0]).T
@@ -230,6 +231,77 @@ def test_exact_posterior_mode(monkeypatch: pytest.MonkeyPatch, grid: str) -> Non
     covariance_error = float((F @ F.T - covariance).norm() / covariance.norm())
     assert mean_error < 0.01
     assert covariance_error < 0.01
+
+
+# Order of the step --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_stationary_gaussian_flow_converges_at_its_order(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
+    """Without data the ODE of a Gaussian has a closed form: x - m scales by sqrt(c^2 + sigma^2)."""
+    shape, low, high = (1, 4, 4), 0.02, 20.0
+    power = (0.05 + torch.arange(16, dtype=torch.float64).reshape(4, 4).cos().square()) ** 2
+    power = (power + power.flip(0, 1).roll((1, 1), (0, 1))) / 2
+    nothing = make_problem(Slicewise(torch.full((1, 16), 1e-12, dtype=torch.float64), shape), normal(1, 1))
+    monkeypatch.setattr(DDS, "_data_step", lambda *args: NoData())
+    errors = []
+    for steps in (80, 160):
+        settings = {"steps": steps, "grid": "lambda", "sigma_max": high, "sigma_min": low, "final": "none"}
+        out = solve(nothing, StationaryGaussian(power).denoise, eta=0.0, order=order, **settings)
+        start = counter_noise(shape, seed=0, step=-1, dtype=torch.float64) * math.hypot(1.0, high)
+        exact = torch.fft.ifft2(((power + low**2) / (power + high**2)).sqrt() * torch.fft.fft2(start)).real
+        errors.append(float((torch.from_numpy(out.volume.data) - exact).square().mean().sqrt()))
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.15)
+
+
+def test_second_order_keeps_data_that_are_met_and_samples_the_posterior_in_fewer_steps() -> None:
+    A, truth = Slicewise(normal(7, 16, seed=1), (3, 4, 4)), normal(3, 4, 4)
+    denoise = StationaryGaussian(torch.ones(4, 4, dtype=torch.float64)).denoise
+    seen: list[float] = []
+
+    class Watching(SilentRun):
+        def step(self, index: int, state: Mapping[str, Any], metrics: Mapping[str, float]) -> bool:
+            seen.append(float((A(state["previous"]) - A(truth)).norm()))
+            return True
+
+    settings = {"order": 2, "noise": "implied", "data": "cg", "cg_steps": 20, "eta": 0.0, "steps": 6}
+    out = solve(make_problem(A, A(truth)), denoise, Watching(), **settings)
+    assert max(seen) < 1e-5
+    assert float(out.facts["residual"]) < 1e-6
+
+
+class NoData:
+    """A data step that knows nothing."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Tensor] = {}
+        self.residual = 0.0
+
+    def __call__(self, xhat: Tensor) -> Tensor:
+        return xhat
+
+
+# A held network -----------------------------------------------------------------------------------------------------
+
+
+def test_a_held_network_is_called_at_each_nth_step_and_the_last() -> None:
+    A, truth = Slicewise(normal(9, 16, seed=1), (3, 4, 4)), normal(3, 4, 4)
+    prior = StationaryGaussian(torch.ones(4, 4, dtype=torch.float64))
+    asked: list[float] = []
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        asked.append(sigma)
+        return prior.denoise(x, sigma)
+
+    problem = make_problem(A, A(truth))
+    plain = solve(problem, denoise, steps=8)
+    sigmas = list(asked)
+    asked.clear()
+    held = solve(problem, denoise, steps=8, hold=3)
+    assert asked == [sigmas[k] for k in (0, 3, 6, 7)]
+    assert not np.array_equal(held.volume.data, plain.volume.data)
+    with pytest.raises(ValidationError, match="leave hold out"):
+        DDS(data="posterior", hold=2)
 
 
 # Data -------------------------------------------------------------------------------------------------------------
@@ -416,7 +488,14 @@ def test_micro_batches_agree() -> None:
         assert np.abs(image - images[0]).max() < 1e-5 * np.abs(images[0]).max()
 
 
-@pytest.mark.parametrize("settings", [{"samples": 3, "data": "admm_tv"}, {"samples": 1, "data": "cg", "start": "fbp"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"samples": 3, "data": "admm_tv"},
+        {"samples": 1, "data": "cg", "start": "fbp"},
+        {"samples": 2, "data": "admm_tv", "hold": 2, "order": 2},
+    ],
+)
 def test_a_killed_run_goes_on_to_the_same_bits(settings: dict) -> None:
     problem, prior = ct(5), network()
     steps, total = 3, 3 * settings["samples"]
