@@ -60,6 +60,15 @@ class Method(BaseModel):
     def volumes(self) -> float:
         return 4.0
 
+    def settle(
+        self, problem: Problem, given: Mapping[str, Any] | None = None, *, force: bool = False
+    ) -> tuple[Method, str]:
+        """The method that will run, and why where that was a choice ("" where it is this one).
+
+        `given` and `force` are as for `recon3d.methods.roles.models_for`.
+        """
+        return self, ""
+
     @abstractmethod
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         """Solve the problem. Never touches files, progress bars or the command line: `run` does."""

@@ -39,6 +39,16 @@ def models_for(
     return {role: _model(role, purpose, problem, given.get(role), force) for role, purpose in method.roles.items()}
 
 
+def settled(
+    method: Method, problem: Problem, given: Mapping[str, Any] | None = None, *, force: bool = False
+) -> tuple[Method, dict[str, Any], str]:
+    """The method that will run (another one where `method` chooses), its models, and the reason of a choice."""
+    chosen, reason = method.settle(problem, given, force=force)
+    if reason:  # a model that was given for a method that was not chosen is not missed
+        given = {role: model for role, model in (given or {}).items() if role in chosen.roles}
+    return chosen, models_for(chosen, problem, given, force=force), reason
+
+
 def misfits(card: Card, problem: Problem) -> list[str]:
     """Every way in which the scan is unlike what the model was trained on."""
     voxel_mm = problem.grid.voxel_mm if isinstance(problem.grid, AffineGrid) else None
