@@ -32,7 +32,7 @@ from recon3d.methods.roles import misfits, settled
 from recon3d.preprocessing.pipeline import preprocess, sentences
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import choose_device, set_threads
-from recon3d.runtime.evidence import NOTES, Evidence, classical_method, gather, volumes_needed
+from recon3d.runtime.evidence import NOTES, Evidence, classical_method, gather, layers_of, volumes_needed
 from recon3d.runtime.memory import MEBI, MemoryPlan, peak_memory, plan_memory
 from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import ProgressReport
@@ -41,8 +41,6 @@ from recon3d.runtime.runner import CaseRun
 from recon3d.runtime.slabs import reconstruct_in_slabs
 from recon3d.scan import Scan
 from recon3d.volume import Volume
-
-EVIDENCE_FILES = ("classical", "residual", "null-space")
 
 
 @dataclass(frozen=True)
@@ -209,8 +207,8 @@ def reconstruct_case(
         check_output(_beside(output, "phase"), overwrite)
     began = time.perf_counter()
     plan = plan_case(path, config)
-    for word in EVIDENCE_FILES if plan.evidence else ():
-        check_output(_beside(output, word), overwrite)
+    for layer in layers_of(plan.evidence) if plan.evidence else ():
+        check_output(_beside(output, layer), overwrite)
     progress = None if quiet else ProgressReport(plan.method.name)
     with CaseRun(
         seed=config.run.seed,
@@ -336,12 +334,13 @@ def _volumes(result: Reconstruction, output: Path, config: ReconstructConfig, ev
     if result.uncertainty is not None:
         volumes[_beside(output, "uncertainty")] = result.uncertainty
     for name, volume in evidence.volumes.items():
-        volumes[_beside(output, name.replace(" ", "-"))] = magnitude(volume)
+        volumes[_beside(output, name)] = magnitude(volume)
     return volumes | {output: result.volume if config.complex else magnitude(result.volume)}
 
 
-def _beside(output: Path, word: str) -> Path:
-    """The file of another volume beside the output: ``a.nii.gz`` and "phase" give ``a.phase.nii.gz``."""
+def _beside(output: Path, name: str) -> Path:
+    """The file of another volume beside the output: ``a.nii.gz`` and "null space" give ``a.null-space.nii.gz``."""
+    word = name.replace(" ", "-")
     for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".npy"):
         if output.name.endswith(suffix):
             return sibling(output, f".{word}{suffix}")

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from recon3d.config import EvidenceConfig
+from recon3d.errors import ConfigError
 from recon3d.methods import make_method
 from recon3d.methods.auto import classical_for
 from recon3d.methods.base import Method, Reconstruction
@@ -49,7 +50,16 @@ def classical_method(problem: Problem, config: EvidenceConfig) -> Method | None:
     if config.classical == "none":
         return None
     name, settings = classical_for(problem) if config.classical == "auto" else (config.classical, {})
-    return make_method(name, settings)
+    method = make_method(name, settings)
+    if method.roles:
+        raise ConfigError(f"evidence.classical takes methods without a trained model, '{name}' needs one: try tv.")
+    return method
+
+
+def layers_of(config: EvidenceConfig) -> list[str]:
+    """Names of the volumes that are asked for."""
+    wanted = {"classical": config.classical != "none", "residual": config.residual, "null space": config.null_space}
+    return [name for name, asked in wanted.items() if asked]
 
 
 def volumes_needed(config: EvidenceConfig, classical: Method | None) -> float:
