@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recon3d.errors import ModelError
 from recon3d.methods.base import Models, Reconstruction, finish
+from recon3d.priors.calibration import error_bar
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.grids import Step
@@ -76,9 +77,15 @@ class Samples:
             mean = self.state["mean"].add(away, alpha=1.0 / self.done)
             self.state = {"mean": mean, "deviation": self.state["deviation"] + (away.conj() * (x - mean)).real}
 
-    def finish(self, task: Normalised, x: Tensor) -> Reconstruction:
-        """The mean of the samples that are done with their standard deviation; `x` where there is one or none."""
+    def finish(self, task: Normalised, x: Tensor, method: str, card: Any) -> Reconstruction:
+        """The mean of the samples that are done with their error bar; `x` where there is one or none.
+
+        The error bar is the standard deviation of the samples, times the factor for this method where the card of the
+        prior holds one; the fact "error_bar" says which.
+        """
         image, spread = (self.state["mean"] if self.state and self.done else x), None
+        facts: dict[str, float | str] = {"residual": task.residual(image)}
         if self.state and self.done > 1:
-            spread = (self.state["deviation"] / (self.done - 1)).sqrt() * task.normalization.scale
-        return finish(self.problem, task.physical(image), spread, residual=task.residual(image))
+            factor, facts["error_bar"] = error_bar(getattr(card, "calibration", {}), method, self.done)
+            spread = (self.state["deviation"] / (self.done - 1)).sqrt() * (factor * task.normalization.scale)
+        return finish(self.problem, task.physical(image), spread, **facts)

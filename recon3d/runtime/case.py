@@ -278,7 +278,8 @@ def write_result(
             temporary(sibling(output, ".png")).write_bytes(three_planes(result.volume))
         layers = {"result": result.volume, "uncertainty": result.uncertainty, **evidence.volumes}
         shown = {name: layer for name, layer in layers.items() if layer is not None}
-        report = case_report(shown, record, notes=NOTES)
+        told = {"uncertainty": str(result.facts["error_bar"])} if "error_bar" in result.facts else {}
+        report = case_report(shown, record, notes={**NOTES, **told})
         temporary(sibling(output, ".html")).write_text(report, encoding="utf-8")
         for path, volume in volumes.items():
             save(volume, temporary(path))

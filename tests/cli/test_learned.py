@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
+import pytest
 
 from recon3d.io import load
 
@@ -60,3 +62,25 @@ def test_without_a_recipe_the_method_chooses_itself(cli: Cli, here: Path) -> Non
     done = cli("reconstruct", "scan.h5", "x.nii.gz", "scan.views.every=2", "--time-budget", "1h", "--dry-run")
     assert "note     6 views where 22 per half turn are complete, no prior" in done.out
     assert "method   tv" in done.out
+
+
+@pytest.mark.parametrize(
+    ("told", "label", "explanation"),
+    [
+        ("Spread of 4 samples: no error bar, the prior is not calibrated for 'dds'.", "SPREAD", "NOT calibrated"),
+        ("Spread of 4 samples times 2: ...; not proven for other scans.", "UNCERTAINTY", "calibrated on synthetic"),
+    ],
+)
+def test_a_dicom_map_says_whether_it_is_an_error_bar(
+    cli: Cli, here: Path, told: str, label: str, explanation: str
+) -> None:
+    model = {"prior": {"name": "ct-axial", "sha256": "0ab1"}}
+    record = {"recon3d": "0", "config": {}, "input": {"path": "scan.h5"}, "method": {"name": "dds"}, "models": model}
+    (here / "dds.recon.json").write_text(json.dumps({**record, "result": {"error_bar": told}}))
+    (here / "truth.nii.gz").rename(here / "dds.uncertainty.nii.gz")
+    assert cli("convert", "dds.uncertainty.nii.gz", "map.dcm", "--parametric-map").code == 0
+    written = pydicom.dcmread(here / "map.dcm")
+    mapping = written.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    assert mapping.LUTLabel == label
+    assert explanation in mapping.LUTExplanation
+    assert "dds" in written.SeriesDescription

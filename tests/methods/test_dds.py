@@ -22,6 +22,7 @@ from recon3d.errors import ConfigError, ModelError
 from recon3d.grid import AffineGrid
 from recon3d.methods.dds import DDS
 from recon3d.priors.analytic import DenseGaussian, PerfectDenoiser, StationaryGaussian
+from recon3d.priors.calibration import Calibration
 from recon3d.priors.cards import Card
 from recon3d.priors.edm import EDMDenoiser
 from recon3d.priors.model import Model
@@ -527,8 +528,16 @@ def test_mean_and_spread_of_samples() -> None:
     assert out.volume.data == pytest.approx(stack.mean(0), abs=1e-6)
     assert out.uncertainty is not None
     assert out.uncertainty.data == pytest.approx(stack.std(0, ddof=1), abs=1e-6)
+    assert str(out.facts["error_bar"]).startswith("Spread of 3 samples: no error bar")
+    found = {"dds": Calibration(factor=2.5, samples=3, found_on="drawn scans")}
+    known = Model(prior.card.model_copy(update={"calibration": found}), prior.network, half=False)
+    calibrated = solve(problem, known, steps=4, samples=3)
+    np.testing.assert_allclose(calibrated.uncertainty.data, 2.5 * out.uncertainty.data, rtol=1e-6)
+    assert np.array_equal(calibrated.volume.data, out.volume.data)
+    assert "90 % intervals cover the truth on drawn scans; not proven for other scans" in calibrated.facts["error_bar"]
     single = solve(problem, prior, steps=4)
     assert single.uncertainty is None
+    assert "error_bar" not in single.facts
     assert np.array_equal(single.volume.data, problem.volume(kept[0] * 0.04).data)
 
 
