@@ -43,6 +43,7 @@ class DDS(Method):
 
     steps: int = Field(50, ge=1, description="steps per sample, each with a network call unless it is held")
     hold: int = Field(1, ge=1, description="call the network at each n-th step and the last, else reuse its answer")
+    reuse: bool = Field(False, description="odd slices take the deep features of their neighbours (thin slices)")
     order: Literal[1, 2] = Field(1, description="of the step: DDIM, or DPM-Solver++ 2M (for 'posterior')")
     samples: int = Field(1, ge=1, description="runs; their mean is the result, their spread the uncertainty")
     grid: Literal["lambda", "karras", "vp"] = Field("lambda", description="noise levels: geometric, EDM, or DDS's own")
@@ -79,7 +80,7 @@ class DDS(Method):
 
     @property
     def separable(self) -> bool:
-        return self.data in ("cg", "proximal")
+        return self.data in ("cg", "proximal") and not self.reuse
 
     @property
     def volumes(self) -> float:
@@ -87,7 +88,7 @@ class DDS(Method):
 
     @torch.no_grad()
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
-        prior = denoiser_of(self.name, models, run.micro_batch)
+        prior = denoiser_of(self.name, models, run.micro_batch, reuse=self.reuse)
         task = problem.normalised(problem.normalization_from(prior.normalization, prior.card.units))
         data_step = self._data_step(task)
         samples = Samples(problem, self.samples, self._grid(prior.card))

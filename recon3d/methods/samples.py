@@ -11,18 +11,20 @@ from torch import Tensor
 from recon3d.errors import ModelError
 from recon3d.methods.base import Models, Reconstruction, finish
 from recon3d.priors.calibration import error_bar
+from recon3d.priors.reuse import SliceReuse
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.grids import Step
 from recon3d.sampling.noise import counter_noise
 
 
-def denoiser_of(method: str, models: Models, micro_batch: int) -> Any:
-    """The model in the role "prior", which sees `micro_batch` slices at once."""
+def denoiser_of(method: str, models: Models, micro_batch: int, *, reuse: bool = False) -> Any:
+    """The model in the role "prior", which sees `micro_batch` slices at once; `reuse` as of `SliceReuse`."""
     if "prior" not in models:
         raise ModelError(f"Method '{method}' needs a denoiser: give models={{'prior': ...}}; see `recon3d models`.")
     prior = models["prior"]
-    return prior.configured(micro_batch=micro_batch) if hasattr(prior, "configured") else prior
+    prior = prior.configured(micro_batch=micro_batch) if hasattr(prior, "configured") else prior
+    return SliceReuse(prior) if reuse else prior
 
 
 def step_noise(problem: Problem, run: Run, sample: int, step: int, stage: int = 0) -> Tensor:

@@ -480,6 +480,14 @@ def test_a_slab_gives_the_bits_of_the_whole(settings: dict) -> None:
         part = solve(problem.slab(start, stop), prior, SilentRun(micro_batch=4), steps=3, **settings).volume.data
         assert np.array_equal(part, whole[start:stop])
     assert not DDS(data="admm_tv").separable
+    assert not DDS(data="cg", reuse=True).separable  # a slice looks at its neighbours
+
+
+def test_reuse_gives_nearly_the_plain_image() -> None:
+    problem, prior = ct(5), network()
+    plain, reused = (solve(problem, prior, steps=3, reuse=reuse).volume.data for reuse in (False, True))
+    assert not np.array_equal(reused, plain)
+    assert np.abs(reused - plain).max() < 0.2 * np.abs(plain).max()
 
 
 def test_micro_batches_agree() -> None:
