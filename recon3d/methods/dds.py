@@ -120,7 +120,7 @@ class DDS(Method):
             if not run.step(index, {"x": x, **past, **data_step.state, **samples.state}, metrics):
                 x = x0
                 break
-        return samples.finish(task, x, self.name, prior.card)
+        return samples.finish(task, x, self, prior.card)
 
     def _grid(self, card: Any) -> list[Step]:
         """Never noisier than the prior was trained for, nor than a late start wants."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from recon3d.errors import ModelError
-from recon3d.methods.base import Models, Reconstruction, finish
+from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.priors.calibration import error_bar
 from recon3d.priors.reuse import SliceReuse
 from recon3d.problem import Normalised, Problem
@@ -79,15 +79,16 @@ class Samples:
             mean = self.state["mean"].add(away, alpha=1.0 / self.done)
             self.state = {"mean": mean, "deviation": self.state["deviation"] + (away.conj() * (x - mean)).real}
 
-    def finish(self, task: Normalised, x: Tensor, method: str, card: Any) -> Reconstruction:
+    def finish(self, task: Normalised, x: Tensor, method: Method, card: Any) -> Reconstruction:
         """The mean of the samples that are done with their error bar; `x` where there is one or none.
 
-        The error bar is the standard deviation of the samples, times the factor for this method where the card of the
-        prior holds one; the fact "error_bar" says which.
+        The error bar is the standard deviation of the samples, times the factor for this method and its settings where
+        the card of the prior holds one; the fact "error_bar" says which.
         """
         image, spread = (self.state["mean"] if self.state and self.done else x), None
         facts: dict[str, float | str] = {"residual": task.residual(image)}
         if self.state and self.done > 1:
-            factor, facts["error_bar"] = error_bar(getattr(card, "calibration", {}), method, self.done)
+            known = getattr(card, "calibration", ())
+            factor, facts["error_bar"] = error_bar(known, method.name, method.model_dump(), self.done)
             spread = (self.state["deviation"] / (self.done - 1)).sqrt() * (factor * task.normalization.scale)
         return finish(self.problem, task.physical(image), spread, **facts)

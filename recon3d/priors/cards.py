@@ -48,7 +48,7 @@ class Card(BaseCard):
 
     `scale` and `offset` (units of the images, `units`) map to the normalised range, in which `sigma_min`, `sigma_max`,
     `sigma_data` and `mean` are given. `coordinates` say what the network is asked and answers
-    (`recon3d.priors.coordinates`). `calibration` holds what is known of the spread of samples, by method.
+    (`recon3d.priors.coordinates`). `calibration` holds what is known of the spread of samples.
     """
 
     kind: Literal["denoiser"] = "denoiser"
@@ -61,7 +61,7 @@ class Card(BaseCard):
     sigma_max: float = Field(gt=0)
     sigma_data: float = Field(gt=0)
     mean: float = 0.0
-    calibration: dict[str, Calibration] = Field(default_factory=dict)
+    calibration: tuple[Calibration, ...] = ()
 
     @property
     def normalization(self) -> Normalization:

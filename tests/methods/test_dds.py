@@ -538,12 +538,17 @@ def test_mean_and_spread_of_samples() -> None:
     assert out.uncertainty is not None
     assert out.uncertainty.data == pytest.approx(stack.std(0, ddof=1), abs=1e-6)
     assert str(out.facts["error_bar"]).startswith("Spread of 3 samples: no error bar")
-    found = {"dds": Calibration(factor=2.5, samples=3, found_on="drawn scans")}
+    common = {"method": "dds", "samples": 3, "found_on": "drawn scans"}
+    found = (
+        Calibration(settings={"steps": 9}, factor=7.0, **common),
+        Calibration(settings={"steps": 4, "data": "admm_tv"}, factor=2.5, **common),
+    )
     known = Model(prior.card.model_copy(update={"calibration": found}), prior.network, half=False)
     calibrated = solve(problem, known, steps=4, samples=3)
     np.testing.assert_allclose(calibrated.uncertainty.data, 2.5 * out.uncertainty.data, rtol=1e-6)
     assert np.array_equal(calibrated.volume.data, out.volume.data)
     assert "90 % intervals cover the truth on drawn scans; not proven for other scans" in calibrated.facts["error_bar"]
+    assert "no error bar" in solve(problem, known, steps=4, samples=2).facts["error_bar"]
     single = solve(problem, prior, steps=4)
     assert single.uncertainty is None
     assert "error_bar" not in single.facts
