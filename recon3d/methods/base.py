@@ -55,12 +55,26 @@ class Method(BaseModel):
     kinds: ClassVar[Mapping[str, str]] = {}
 
     @property
+    def needed(self) -> Mapping[str, str]:
+        """The roles that these settings need; all of `roles` where settings do not matter."""
+        return self.roles
+
+    @property
     def separable(self) -> bool:
         return False
 
     @property
     def volumes(self) -> float:
         return 4.0
+
+    def settle(
+        self, problem: Problem, given: Mapping[str, Any] | None = None, *, force: bool = False
+    ) -> tuple[Method, str]:
+        """The method that will run, and why where that was a choice ("" where it is this one).
+
+        `given` and `force` are as for `recon3d.methods.roles.models_for`.
+        """
+        return self, ""
 
     @abstractmethod
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:

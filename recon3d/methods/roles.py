@@ -29,19 +29,29 @@ def models_for(
     Raises
     ------
     ConfigError
-        For a role the method does not have.
+        For a role that the method, with its settings, does not have.
     ModelError
         If a model does not fit (each misfit is named), or none does.
     """
     given = given or {}
-    strangers = sorted(set(given) - set(method.roles))
+    strangers = sorted(set(given) - set(method.needed))
     if strangers:
-        roles = ", ".join(method.roles) or "none"
+        roles = ", ".join(method.needed) or "none"
         raise ConfigError(f"models.{strangers[0]}: method '{method.name}' has the roles: {roles}.")
     return {
         role: _model(role, purpose, method.kinds.get(role, "denoiser"), problem, given.get(role), force)
-        for role, purpose in method.roles.items()
+        for role, purpose in method.needed.items()
     }
+
+
+def settled(
+    method: Method, problem: Problem, given: Mapping[str, Any] | None = None, *, force: bool = False
+) -> tuple[Method, dict[str, Any], str]:
+    """The method that will run (another one where `method` chooses), its models, and the reason of a choice."""
+    chosen, reason = method.settle(problem, given, force=force)
+    if reason:  # a model that was given for a method that was not chosen is not missed
+        given = {role: model for role, model in (given or {}).items() if role in chosen.needed}
+    return chosen, models_for(chosen, problem, given, force=force), reason
 
 
 def misfits(card: BaseCard, problem: Problem) -> list[str]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from operators.normalization import Normalization
 from recon3d.errors import ModelError
+from recon3d.priors.calibration import Calibration
 
 METADATA_KEY = "recon3d.card"
 LARGEST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
@@ -49,7 +50,7 @@ class Card(BaseCard):
 
     `scale` and `offset` (units of the images, `units`) map to the normalised range, in which `sigma_min`, `sigma_max`,
     `sigma_data` and `mean` are given. `coordinates` say what the network is asked and answers
-    (`recon3d.priors.coordinates`).
+    (`recon3d.priors.coordinates`). `calibration` holds what is known of the spread of samples.
     """
 
     kind: Literal["denoiser"] = "denoiser"
@@ -62,6 +63,7 @@ class Card(BaseCard):
     sigma_max: float = Field(gt=0)
     sigma_data: float = Field(gt=0)
     mean: float = 0.0
+    calibration: tuple[Calibration, ...] = ()
 
     @property
     def normalization(self) -> Normalization:

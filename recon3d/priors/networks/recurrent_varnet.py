@@ -65,9 +65,8 @@ class RecurrentVarNet(nn.Module):
         self.sensitivity_model = FastMRIUNet(2, 2, *refinement) if refinement else None
         self.smallest_side = self.sensitivity_model.smallest_side if self.sensitivity_model else 8
         self.centred = centred
-        # Two complex maps, and about three layers' worth of real ones alive at once.
+        # The memory, what goes into the gates and what comes out of them.
         self.bytes_per_pixel = 4 * hidden * (2 * layers + 6)
-        self.bytes_per_coil_pixel = 8 * 6
 
     def forward(self, kspace: Tensor, mask: Tensor, calibration: Tensor) -> Tensor:
         """Completed k-space of the shape of `kspace`.
