@@ -100,6 +100,14 @@ class PreprocessConfig(Section):
     truncation: Literal["tell", "extend", "refuse"] = Field("tell", description="an object wider than the detector")
 
 
+class EvidenceConfig(Section):
+    """What is written beside the result of a method with a trained model, so that it can be judged."""
+
+    classical: str = Field("auto", description="a method without a model, auto, or none")
+    residual: bool = Field(True, description="the misfit to the data, as an image")
+    null_space: bool = Field(True, description="the part of the image that the data do not determine")
+
+
 class RunConfig(Section):
     """Where and how a run works."""
 
@@ -138,6 +146,7 @@ class ReconstructConfig(Section):
     force_prior: bool = Field(False, description="go on although a model does not fit the scan")
     complex: bool = Field(False, description="write a complex image as it is, not its magnitude")
     phase: bool = Field(False, description="write the phase of a complex image, in radians, to STEM.phase too")
+    evidence: EvidenceConfig = EvidenceConfig()
     run: RunConfig = RunConfig()
 
 
