@@ -14,8 +14,8 @@ LEAVES = {"errors", "faults", "run"}
 
 NOUNS = {"operators", "grid", "volume", "scan", "acquisitions", "problem"}
 EVERYTHING = {
-    *NOUNS, "solvers", "sampling", "sensing", "priors", "methods", "io", "preprocessing", "synthetic", "training", "evaluation",
-    "runtime", "report", "config", "cli", "", *LEAVES,
+    *NOUNS, "solvers", "sampling", "sensing", "priors", "methods", "io", "preprocessing", "synthetic", "training",
+    "evaluation", "runtime", "report", "config", "cli", "", *LEAVES,
 }  # fmt: skip
 
 # Room -> rooms it may import, besides itself and the leaves. "" is `recon3d/__init__.py`.
