@@ -18,8 +18,9 @@ from operators.linear import Diagonal, LinearOperator, Slab
 from operators.mri import Encoding
 from operators.normalization import Normalization
 from operators.reduce import norm
+from operators.series import ViewSeries
 from operators.space import BlockSpace, Space
-from recon3d.acquisitions import acquisition_for
+from recon3d.acquisitions import acquisition_for, frame_times_s
 from recon3d.errors import InputError, ModelError, ShapeError
 from recon3d.grid import AffineGrid, Grid
 from recon3d.scan import Scan
@@ -203,8 +204,9 @@ class Problem:
         water = self.calibration.get("water_per_mm")
         if self.units == "1/mm" and water is not None:
             return water
-        if isinstance(self.A, Encoding):
-            scale = self.A.image_scale(self.y)
+        still = self.A.still if isinstance(self.A, ViewSeries) else self.A
+        if isinstance(still, Encoding):
+            scale = still.image_scale(self.y)
             if not (math.isfinite(scale) and scale > 0):
                 raise InputError(
                     f"The centre of k-space of '{self.name}' holds no signal: check the data and the mask."
@@ -315,7 +317,6 @@ def problem_for(scan: Scan, device: torch.device | str = "cpu", dtype: torch.dty
     blocks = tuple(_tensor(block, device, dtype) for block in scan.blocks)
     y = Blocks(blocks) if isinstance(scan.data, tuple) else blocks[0]
     _check_shapes(scan, A)
-    times = scan.acquisition.get("times_s")
     return Problem(
         y=y,
         A=A,
@@ -323,7 +324,7 @@ def problem_for(scan: Scan, device: torch.device | str = "cpu", dtype: torch.dty
         grid=scan.grid,
         units=scan.units,
         calibration=dict(scan.calibration),
-        times_s=tuple(float(t) for t in np.asarray(times)) if times is not None else None,
+        times_s=frame_times_s(scan),
         name=scan.name,
         kind=scan.kind,
     )

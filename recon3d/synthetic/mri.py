@@ -98,7 +98,7 @@ def draw_mri(
     if contrast not in CONTRASTS:
         raise ConfigError(f"A contrast is one of {', '.join(CONTRASTS)}, got '{contrast}'.")
     fov = (shape[0] * 4.0, 220.0, 220.0) if anatomy == "brain" else (shape[0] * 3.0, 140.0, 140.0)
-    labels = (_brain if anatomy == "brain" else _knee)(shape, rng)
+    labels = (brain_labels if anatomy == "brain" else knee_labels)(shape, rng)
     image = _signal(labels, contrast, rng) * _phase(labels.shape, rng)
     kspace, clean, _ = _measured(image, shape, coils, snr, rng, seed)
     return DrawnMRI(kspace, clean, contrast, fov)
@@ -332,7 +332,7 @@ def _fine(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return shape[0], 2 * shape[1], 2 * shape[2]
 
 
-def _brain(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+def brain_labels(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
     fine = _fine(shape)
     at = _coordinates(fine)
     at = (at[0] * rng.uniform(0.55, 0.75) + rng.uniform(-0.05, 0.15), at[1], at[2])
@@ -375,7 +375,7 @@ def _brain(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.
     return labels
 
 
-def _knee(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+def knee_labels(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
     fine = _fine(shape)
     at = _coordinates(fine)
     labels = np.zeros(fine, np.uint8)
