@@ -41,7 +41,7 @@ def psnr_table(
 def sample(
     denoiser: EDMDenoiser, noise: Tensor, sigma_min: float, sigma_max: float, dtype: torch.dtype | None, steps: int = 30
 ) -> Tensor:
-    """Images from noise (batch, channel, y, x) by deterministic first-order steps on a rho = 7 grid (Karras et al. 2022)."""
+    """Images from noise, shape kept, by deterministic first-order steps on a rho = 7 grid (Karras et al. 2022)."""
     ramp = np.linspace(sigma_max ** (1 / 7), sigma_min ** (1 / 7), steps) ** 7
     x = denoiser.mean + sigma_max * noise
     for sigma, following in zip(ramp, [*ramp[1:], 0.0], strict=True):
