@@ -63,10 +63,6 @@ class Acquiring:
             "history": torch.zeros(0, *shape[-2:]),
             "range": torch.zeros(2, dtype=torch.float64),
         }
-        self._step = -1
-
-    def resume(self, state: dict[str, Tensor]) -> None:
-        self.state = state
 
     def begin(self) -> None:
         """Measure the first units: the middle of k-space, or spread evenly where there is no such thing."""
@@ -78,14 +74,14 @@ class Acquiring:
         found = part.normalization_from(self._prior.normalization, self._prior.card.units)
         self.state["range"] = torch.tensor([found.scale, found.offset], dtype=torch.float64)
 
-    def take(self, chosen: Sequence[Unit]) -> None:
-        """Measure units and keep their data; each is asked for once."""
+    def take(self, chosen: Sequence[Unit], step: int = -1) -> None:
+        """Measure units after a step (-1: before the first) and keep their data; each is asked for once."""
         y, taken, order = (self.state[name].clone() for name in ("y", "taken", "order"))
         row = int((order[:, 2] >= 0).sum())
         for unit in chosen:
             y[self.units.where(unit)] = measure(self.source, unit, y)
             taken[unit.slice or 0, unit.index] = True
-            order[row] = torch.tensor([self._step, -1 if unit.slice is None else unit.slice, unit.index])
+            order[row] = torch.tensor([step, -1 if unit.slice is None else unit.slice, unit.index])
             row += 1
         self.state |= {"y": y, "taken": taken, "order": order}
         self.__dict__.pop("task", None)
@@ -127,11 +123,10 @@ class Acquiring:
         """How many units each step chooses so that exactly the budget is measured; see `quota`."""
         return quota(self.budget - self._first, first, last) if self.left else lambda step: 0
 
-    def remember(self, step: int, x: Tensor) -> None:
-        """Keep what the middle slice of the particles' mean looks like after a step."""
+    def remember(self, x: Tensor) -> None:
+        """Keep what the middle slice of the particles' mean looks like now."""
         image = x.abs().mean(0).reshape(-1, *x.shape[-3:])[0]
         self.state["history"] = torch.cat([self.state["history"], image[len(image) // 2][None].float().cpu()])
-        self._step = step
 
     def trace(self) -> dict[str, Any]:
         """The order of acquisition, for the record: rows of step (-1: before the first), slice or None, unit."""

@@ -9,15 +9,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from recon3d.errors import ConfigError, ModelError
+from recon3d.errors import ConfigError
 from recon3d.methods.acquiring import Acquiring
 from recon3d.methods.base import Method, Models, Reconstruction, finish
+from recon3d.methods.samples import denoiser_of, first_state, step_noise
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.ddim import ddim, noise_in
 from recon3d.sampling.grids import Step, angle_grid, lambda_grid
 from recon3d.sampling.guidance import misfit_gradient
-from recon3d.sampling.noise import counter_noise
 from recon3d.sensing.policies import ADAPTIVE, Belief, choose, planned, scores
 from recon3d.sensing.source import MeasurementSource, SimulatedSource
 from recon3d.sensing.units import Units
@@ -72,27 +72,20 @@ class ActiveSampling(Method):
         """Measure and reconstruct: of the data of `problem` nothing is read, but by the policy "truth"."""
         if self.policy in ADAPTIVE and self.particles < 2:
             raise ConfigError(f"Policy '{self.policy}' compares particles: method.particles is at least 2, got 1.")
-        prior = _prior(models, run.micro_batch)
+        prior = denoiser_of(self.name, models, run.micro_batch)
         data = Acquiring(problem, source, self.budget, self.start, prior)
         first, last = (round(share * self.steps) for share in self.window)
         if not 0 <= first < last <= self.steps:
             raise ConfigError(f"method.window is a part of the steps between 0 and 1, got {list(self.window)}.")
         grid = self._grid(prior.card, last)
-        initial = {
-            "x": problem.domain.zeros(problem.A.device).expand(self.particles, *problem.domain.shape),
-            **data.state,
-        }
-        begun, saved = run.begin(len(grid), cast("dict[str, object]", initial))
-        state = cast("dict[str, Tensor]", saved)
-        x = state.pop("x")
-        data.resume(state)
+        begun, saved = run.begin(len(grid), {**data.state})
+        data.state = cast("dict[str, Tensor]", dict(saved))
+        x = data.state.pop("x", torch.empty(0))
         if begun == 0:
             data.begin()
             if self.policy not in ADAPTIVE:
-                listed = planned(
-                    self.policy, data.units, data.closed, data.left, run.seed, self.listed, problem.first_slice
-                )
-                data.take(listed)
+                first_slice, units = problem.first_slice, data.units
+                data.take(planned(self.policy, units, data.closed, data.left, run.seed, self.listed, first_slice))
         quota, x0 = data.quota(first, last), x
         for step in grid[begun:]:
             if step.index == 0 or step.sigma > grid[step.index - 1].sigma:
@@ -104,13 +97,11 @@ class ActiveSampling(Method):
             x = ddim(x0, eps, step, self.eta, fresh)
             if gradient is not None and not step.last:
                 x = x - self.weight * gradient
-            count = quota(step.index)
-            if count:
+            if count := quota(step.index):
                 truth = data.truth if self.policy == "truth" else None
                 belief = Belief(data.units, data.predict(x0), data.closed, task.noise_std or 0.0, truth)
-                wanted = scores(self.policy, belief, self.width)
-                data.take(choose(data.units, wanted, count, self.coverage))
-            data.remember(step.index, x0)
+                data.take(choose(data.units, scores(self.policy, belief, self.width), count, self.coverage), step.index)
+            data.remember(x0)
             metrics = {"residual": task.residual(x0.mean(0)), "sigma": step.sigma, "measured": float(data.measured)}
             if not run.step(step.index, {"x": x, **data.state}, metrics):
                 break
@@ -152,18 +143,11 @@ class ActiveSampling(Method):
 
     def _start(self, problem: Problem, step: Step, card: Any, run: Run) -> Tensor:
         """What is known before the first measurement, with noise of the first level: the only source of diversity."""
-        spread = (step.b**2 + (step.a * card.sigma_data) ** 2) ** 0.5
-        return self._noise(problem, run, step.index - 1).mul_(spread).add_(step.a * card.mean)
+        return first_state(step, self._noise(problem, run, step.index - 1), card.mean, card.sigma_data)
 
     def _noise(self, problem: Problem, run: Run, step: int) -> Tensor:
         """Keyed by the particle, so that none depends on how many there are."""
-        space = problem.domain
-        key = {"seed": run.seed, "step": step, "first_slice": problem.first_slice}
-        drawn = [
-            counter_noise(space.shape, sample=p, **key, dtype=space.dtype, device=problem.A.device)
-            for p in range(self.particles)
-        ]
-        return torch.stack(drawn)
+        return torch.stack([step_noise(problem, run, particle, step) for particle in range(self.particles)])
 
     def _result(self, problem: Problem, data: Acquiring, x: Tensor) -> Reconstruction:
         """The mean of the particles (of magnitudes, with the mean's phase, where complex) and their spread."""
@@ -177,10 +161,3 @@ class ActiveSampling(Method):
         samples = {f"sample {p + 1}": problem.volume(task.physical(each)) for p, each in enumerate(x) if len(x) > 1}
         history = (data.state["history"] * task.normalization.scale).numpy()
         return replace(found, others=samples, details={"acquisition": data.trace()}, history=history)
-
-
-def _prior(models: Models, micro_batch: int) -> Any:
-    if "prior" not in models:
-        raise ModelError("Method 'active_sampling' needs a denoiser: give models={'prior': ...}; see `recon3d models`.")
-    prior = models["prior"]
-    return prior.configured(micro_batch=micro_batch) if hasattr(prior, "configured") else prior

@@ -52,7 +52,7 @@ def mri_problem(seed: int = 0, std: float | None = None, coils: int = 2) -> Prob
     generator = torch.Generator().manual_seed(seed)
     white = torch.randn(SHAPE, generator=generator, dtype=torch.complex128)
     truth = torch.fft.ifft2(torch.fft.fft2(white) * power().sqrt())
-    phase = torch.linspace(0, 1, SHAPE[2], dtype=torch.float64) * torch.arange(1, coils + 1)[:, None, None, None]
+    phase = torch.linspace(0, 1, SHAPE[2], dtype=torch.float64) * torch.arange(coils)[:, None, None, None]
     maps = torch.exp(1j * phase).expand(coils, *SHAPE) / coils**0.5
     A = CartesianEncoding(maps.contiguous())
     return Problem(A(truth), A, NoiseModel(std), AffineGrid.centred(SHAPE, (1.0, 1.0, 1.0)))
@@ -98,15 +98,17 @@ def test_exactly_the_budget_is_measured(policy: str, shared: bool) -> None:
 
 def test_low_frequencies_come_first() -> None:
     """The prior's power falls with the distance from line 8, the middle."""
-    chosen = order(solve(mri_problem(), particles=32, start=1, budget=7))
+    chosen = order(solve(mri_problem(coils=1), particles=32, start=1, budget=7))
     assert chosen[0] == 8
     assert set(chosen) == {5, 6, 7, 8, 9, 10, 11}
 
 
 @pytest.mark.parametrize("guidance", ["cg", "gradient"])
 def test_measured_data_are_reproduced(guidance: str) -> None:
+    result = solve(mri_problem(coils=1), guidance=guidance, weight=1.0)
+    assert result.facts["residual"] < 1e-12
     result = solve(mri_problem(), guidance=guidance, cg_steps=10, weight=1.0)
-    assert result.facts["residual"] < 1e-6
+    assert result.facts["residual"] < 1e-3
     assert result.uncertainty is not None
     assert float(result.uncertainty.data.min()) >= 0
     assert list(result.others) == [f"sample {p}" for p in (1, 2, 3, 4)]
@@ -124,7 +126,10 @@ def test_both_guidances_come_close_to_the_wiener_mean() -> None:
         found = solve(problem, **settings)
         samples = torch.stack([torch.from_numpy(v.data) for v in found.others.values()])
         error = (samples.mean(0) - exact).abs().square().mean() / samples.var(0).mean()
-        assert error < 3 / 24  # the Monte Carlo error of a mean of 24
+        assert error == pytest.approx(1 / 24, rel=0.1)  # the Monte Carlo error of a mean of 24
+        spread = problem.A(samples)[..., mask == 0].var(0).mean()
+        expected = 2 * torch.fft.fftshift(power())[:, mask == 0].mean()  # of two channels
+        assert spread == pytest.approx(expected, rel=0.1)
 
 
 def test_the_second_choice_follows_the_first_answer() -> None:
@@ -169,7 +174,7 @@ def source_of(problem: Problem) -> SimulatedSource:
 
 def replace_scale(problem: Problem) -> Problem:
     """The image's scale is known beforehand: nothing has been measured from which it could follow."""
-    return replace(problem, units="1/mm", calibration={"water_per_mm": 1000.0})
+    return replace(problem, units="1/mm", calibration={"water_per_mm": 1.0})
 
 
 def test_particles_do_not_depend_on_their_number() -> None:
@@ -274,7 +279,7 @@ def test_faults_are_told_in_one_sentence() -> None:
         solve(problem, budget=17)
     with pytest.raises(ConfigError, match="less than one unit of 16"):
         solve(problem, budget=0.01)
-    with pytest.raises(ConfigError, match="whole number of units or a share below 1, got 2.5"):
+    with pytest.raises(ConfigError, match="whole number of units or a share below 1"):
         solve(problem, budget=2.5)
     with pytest.raises(ConfigError, match="start is 9 units, the budget 6"):
         solve(problem, start=9)
