@@ -125,10 +125,10 @@ def test_both_guidances_come_close_to_the_wiener_mean() -> None:
         settings |= {"policy": "listed", "listed": listed, "budget": 8, "particles": 24, "steps": 30}
         found = solve(problem, **settings)
         samples = torch.stack([torch.from_numpy(v.data) for v in found.others.values()])
-        error = (samples.mean(0) - exact).abs().square().mean() / samples.var(0).mean()
+        error = float((samples.mean(0) - exact).abs().square().mean() / samples.var(0).mean())
         assert error == pytest.approx(1 / 24, rel=0.1)  # the Monte Carlo error of a mean of 24
-        spread = problem.A(samples)[..., mask == 0].var(0).mean()
-        expected = 2 * torch.fft.fftshift(power())[:, mask == 0].mean()  # of two channels
+        spread = float(problem.A(samples)[..., mask == 0].var(0).mean())
+        expected = float(2 * torch.fft.fftshift(power())[:, mask == 0].mean())  # of two channels
         assert spread == pytest.approx(expected, rel=0.1)
 
 
