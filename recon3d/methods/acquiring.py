@@ -100,11 +100,6 @@ class Acquiring:
     def left(self) -> int:
         return self.budget - self.measured
 
-    @property
-    def share(self) -> float:
-        """The part of all units that was measured."""
-        return float(self.state["taken"].double().mean())
-
     @cached_property
     def task(self) -> Normalised:
         """The normalised problem of what was measured; its scales do not change as more is."""

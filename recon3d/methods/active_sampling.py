@@ -52,12 +52,14 @@ class ActiveSampling(Method):
     grid: Literal["lambda", "angle"] = Field("lambda", description="noise levels: geometric, or the paper's")
     sigma_max: float = Field(1.0, gt=0, description="noise at the start, at most the prior's largest")
     sigma_min: float = Field(0.01, gt=0, description="noise at the end; the prior's smallest if that is more")
-    eta: float = Field(0.0, ge=0, le=1, description="share of the noise drawn anew at each step; the paper: none")
+    eta: float = Field(0.85, ge=0, le=1, description="share of the noise drawn anew at each step; the paper: none")
     guidance: Literal["cg", "gradient"] = Field("cg", description="conjugate gradients (DDS), or the paper's (DPS)")
     cg_steps: int = Field(5, ge=1, description="per particle and step, and at the end")
+    noise_weight: float = Field(5.0, ge=0, description="cg: factor on the noise variance, the trust in the prior")
+    assumed_noise: float = Field(0.01, ge=0, description="of the data where theirs is unknown, in the prior's range")
     weight: float = Field(10.0, gt=0, description="of gradient guidance")
     joint_norm: bool = Field(False, description="gradient guidance by one norm over all particles, as the paper's code")
-    consistent: bool = Field(True, description="fit the measured data once more at the end")
+    consistent: bool = Field(False, description="fit the data at the end whatever their noise, as the paper")
 
     @property
     def volumes(self) -> float:
@@ -91,7 +93,7 @@ class ActiveSampling(Method):
             if step.index == 0 or step.sigma > grid[step.index - 1].sigma:
                 x = self._start(problem, step, prior.card, run)
             task = data.task
-            xhat, x0, gradient = self._estimate(prior, task, x, step, data.share)
+            xhat, x0, gradient = self._estimate(prior, task, x, step)
             eps = noise_in(x, xhat, step)
             fresh = self._noise(problem, run, step.index) if self.eta and step.b_next else None
             x = ddim(x0, eps, step, self.eta, fresh)
@@ -107,9 +109,7 @@ class ActiveSampling(Method):
                 break
         return self._result(problem, data, x0)
 
-    def _estimate(
-        self, prior: Any, task: Normalised, x: Tensor, step: Step, share: float
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _estimate(self, prior: Any, task: Normalised, x: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor | None]:
         """Tweedie's estimate, the estimate that fits the data, and the gradient of the misfit (gradient guidance)."""
         if self.guidance == "gradient":
             xhat, gradient = misfit_gradient(
@@ -120,12 +120,14 @@ class ActiveSampling(Method):
             )
             return xhat, xhat, gradient
         xhat = prior.denoise(x / step.a, step.sigma)
-        return xhat, self._fitted(task, xhat, share), None
+        # Noise variance over Var[x0 | x] of a white Gaussian prior: how far the estimate is trusted against the data.
+        noise_std = self.assumed_noise if task.noise_std is None else task.noise_std
+        precision = 1.0 / prior.card.sigma_data**2 + 1.0 / step.sigma**2
+        return xhat, self._fitted(task, xhat, self.noise_weight * noise_std**2 * precision), None
 
-    def _fitted(self, task: Normalised, xhat: Tensor, share: float) -> Tensor:
-        """A few conjugate gradient steps from each particle towards the data, as far as their noise."""
-        noise_norm2 = share * (task.noise_std or 0.0) ** 2 * (2 if task.A.range.is_complex else 1)  # type: ignore[union-attr]
-        fit = LeastSquaresStep(task.A, task.y, cg_steps=self.cg_steps, noise_norm2=noise_norm2)
+    def _fitted(self, task: Normalised, xhat: Tensor, damping: float = 0.0) -> Tensor:
+        """A few conjugate gradient steps from each particle towards the data."""
+        fit = LeastSquaresStep(task.A, task.y, cg_steps=self.cg_steps, damping=damping)
         return torch.stack([fit(particle) for particle in xhat])
 
     def _grid(self, card: Any, last: int) -> list[Step]:
@@ -153,7 +155,7 @@ class ActiveSampling(Method):
         """The mean of the particles (of magnitudes, with the mean's phase, where complex) and their spread."""
         task = data.task
         if self.consistent:
-            x = self._fitted(replace(task, noise_std=None), x, data.share)
+            x = self._fitted(task, x)
         mean = x.mean(0)
         image = torch.polar(x.abs().mean(0), mean.angle()) if x.is_complex() else mean
         spread = x.sub(mean).abs().square().mean(0).sqrt() * task.normalization.scale if len(x) > 1 else None
