@@ -22,6 +22,7 @@ _BUILT_IN = {
     "cgls": "recon3d.methods.cgls:CGLS",
     "tv": "recon3d.methods.tv:TV",
     "dds": "recon3d.methods.dds:DDS",
+    "active_sampling": "recon3d.methods.active_sampling:ActiveSampling",
     "diffusion_mbir": "recon3d.methods.diffusion_mbir:DiffusionMBIR",
     "zero_filled": "recon3d.methods.zero_filled:ZeroFilled",
     "cg_sense": "recon3d.methods.cg_sense:CGSense",

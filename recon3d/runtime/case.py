@@ -248,6 +248,7 @@ def reconstruct_case(
             "notes": [*plan.told(), *run.notes],
             "trace": run.trace,
             "versions": versions(),
+            **result.details,
         }
         write_result(result, output, record, overwrite, _volumes(result, output, config, evidence), evidence)
         run.finish(sibling(output, ".html"))
@@ -276,10 +277,10 @@ def write_result(
         write_record(temporary(sibling(output, ".recon.json")), record, overwrite=True)
         if isinstance(result.volume.grid, AffineGrid):
             temporary(sibling(output, ".png")).write_bytes(three_planes(result.volume))
-        layers = {"result": result.volume, "uncertainty": result.uncertainty, **evidence.volumes}
+        layers = {"result": result.volume, "uncertainty": result.uncertainty, **evidence.volumes, **result.others}
         shown = {name: layer for name, layer in layers.items() if layer is not None}
         told = {"uncertainty": str(result.facts["error_bar"])} if "error_bar" in result.facts else {}
-        report = case_report(shown, record, notes={**NOTES, **told})
+        report = case_report(shown, record, notes={**NOTES, **told}, history=result.history)
         temporary(sibling(output, ".html")).write_text(report, encoding="utf-8")
         for path, volume in volumes.items():
             save(volume, temporary(path))
@@ -313,6 +314,8 @@ def _misfit(problem: Problem, result: Reconstruction) -> dict[str, float]:
     shape = tuple(problem.domain.shape)
     if not problem.noise.is_known or "residual" not in result.facts or result.volume.data.shape != shape:
         return {}
+    if "acquisition" in result.details:  # a part of the data was measured, and the others were never looked at
+        return {}
     A, y = problem.noise.whiten(problem.A, problem.y)
     gap = A(problem.image(result.volume)) - y
     blocks = y.tensors if isinstance(y, Blocks) else (y,)
@@ -336,6 +339,8 @@ def _volumes(result: Reconstruction, output: Path, config: ReconstructConfig, ev
         volumes[_beside(output, "uncertainty")] = result.uncertainty
     for name, volume in evidence.volumes.items():
         volumes[_beside(output, name)] = magnitude(volume)
+    for name, other in result.others.items():
+        volumes[_beside(output, name.replace(" ", "-"))] = other if config.complex else magnitude(other)
     return volumes | {output: result.volume if config.complex else magnitude(result.volume)}
 
 
