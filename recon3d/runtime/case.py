@@ -78,7 +78,10 @@ class CasePlan:
     def warnings(self) -> list[str]:
         """What a person should know before the first iteration."""
         forced = [f"Warning: {misfit}; what the image shows may be the prior's alone." for misfit in self.misfits]
-        return [*([self.reason] if self.reason else []), *forced]
+        told = [*([self.reason] if self.reason else []), *forced]
+        if self.method.roles and self.evidence is None:
+            told.append("No evidence beside the result: for that the whole volume has to fit into the memory.")
+        return told
 
     def lines(self) -> list[str]:
         """The plan for a person."""
