@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -11,13 +12,13 @@ from torch import Tensor
 
 from operators.differences import Boundary
 from operators.tomography import Projector, filtered_backprojection
-from recon3d.errors import ConfigError, ModelError
-from recon3d.methods.base import Method, Models, Reconstruction, finish
+from recon3d.errors import ConfigError
+from recon3d.methods.base import Method, Models, Reconstruction
+from recon3d.methods.samples import Samples, denoiser_of, first_state, step_noise
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.ddim import EtaMode, ddim, fresh_fraction, noise_in
 from recon3d.sampling.grids import Final, Spacing, Step, karras_grid, lambda_grid, vp_grid
-from recon3d.sampling.noise import counter_noise
 from recon3d.sampling.posterior import tweedie
 from recon3d.solvers.admm import SliceTV
 from recon3d.solvers.cg import conjugate_gradient
@@ -77,41 +78,31 @@ class DDS(Method):
 
     @torch.no_grad()
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
-        prior = _prior(models, run.micro_batch)
+        prior = denoiser_of(self.name, models, run.micro_batch)
         task = problem.normalised(problem.normalization_from(prior.normalization, prior.card.units))
-        grid = self._grid(prior.card)
         data_step = self._data_step(task)
-        moments: dict[str, Tensor] = {}
-        if self.samples > 1:
-            moments = {name: problem.domain.zeros(problem.A.device) for name in ("mean", "deviation")}
-        first, saved = run.begin(self.samples * len(grid), dict(moments))
-        state = cast("dict[str, Tensor]", saved)
-        moments = {name: state[name] for name in moments}
-        data_step.state = {name: state[name] for name in ("z", "u") if name in state}
-        x, done = state.get("x", torch.empty(0)), first // len(grid)
-        del saved, state
+        samples = Samples(problem, self.samples, self._grid(prior.card))
+        data_step.state = samples.begin(run)
+        x = data_step.state.pop("x", torch.empty(0))
 
-        for index in range(first, self.samples * len(grid)):
-            sample, step = index // len(grid), grid[index % len(grid)]
+        for index, sample, step in samples:
+            noise = partial(step_noise, problem, run, sample)
             if step.index == 0:
-                x, data_step.state = self._start(problem, task, step, prior.card, _noise(problem, run, sample, -1)), {}
+                x, data_step.state = self._start(problem, task, step, prior.card, noise(-1)), {}
             xhat = self._denoise(prior, x, step, data_step, task.noise_std)
             x0 = data_step(xhat)
             eps = noise_in(x, xhat if self.noise == "prior" else x0, step)
             fraction = fresh_fraction(step, self.eta, self.eta_mode)
-            x = ddim(x0, eps, step, fraction, _noise(problem, run, sample, step.index) if fraction else None)
+            x = ddim(x0, eps, step, fraction, noise(step.index) if fraction else None)
             del xhat, eps
             if step.last:
-                x, done = x / step.a_next, sample + 1
-                moments = _accumulate(moments, x, done)
+                x = x / step.a_next
+                samples.add(x)
             metrics = {"residual": data_step.residual, "sigma": step.sigma}
-            if not run.step(index, {"x": x, **data_step.state, **moments}, metrics):
+            if not run.step(index, {"x": x, **data_step.state, **samples.state}, metrics):
                 x = x0
                 break
-        image, spread = (moments["mean"], None) if moments and done else (x, None)
-        if moments and done > 1:
-            spread = (moments["deviation"] / (done - 1)).sqrt() * task.normalization.scale
-        return finish(problem, task.physical(image), spread, residual=task.residual(image))
+        return samples.finish(task, x)
 
     def _grid(self, card: Any) -> list[Step]:
         """Never noisier than the prior was trained for, nor than a late start wants."""
@@ -153,32 +144,10 @@ class DDS(Method):
         """The image, or what is known of it before the scan, with noise of the first level."""
         if self.start == "noise":
             mean, std = (0.0, 1.0) if self.grid == "vp" else (card.mean, card.sigma_data)  # DDS starts at N(0, 1)
-            return noise.mul_(math.hypot(step.a * std, step.b)).add_(step.a * mean)
+            return first_state(step, noise, mean, std)
         if self.start == "fbp" and isinstance(problem.A, Projector):
             image = task.normalization.apply(filtered_backprojection(problem.A, problem.y, filter="hann"))
         else:
             batch_ndim = 0 if slice_axis(task.A) is None else 1
             image = conjugate_gradient(task.A.gram, task.A.H(task.y), max_steps=START_STEPS, batch_ndim=batch_ndim).x
         return noise.mul_(step.b).add_(image, alpha=step.a)
-
-
-def _prior(models: Models, micro_batch: int) -> Any:
-    if "prior" not in models:
-        raise ModelError("Method 'dds' needs a denoiser: give models={'prior': ...}; see `recon3d models`.")
-    prior = models["prior"]
-    return prior.configured(micro_batch=micro_batch) if hasattr(prior, "configured") else prior
-
-
-def _noise(problem: Problem, run: Run, sample: int, step: int) -> Tensor:
-    space = problem.domain
-    key = {"seed": run.seed, "sample": sample, "step": step, "first_slice": problem.first_slice}
-    return counter_noise(space.shape, **key, dtype=space.dtype, device=problem.A.device)
-
-
-def _accumulate(moments: dict[str, Tensor], x: Tensor, count: int) -> dict[str, Tensor]:
-    """Mean and summed squared deviation of the samples so far (Welford 1962)."""
-    if not moments:
-        return {}
-    away = x - moments["mean"]
-    mean = moments["mean"].add(away, alpha=1.0 / count)
-    return {"mean": mean, "deviation": moments["deviation"] + (away.conj() * (x - mean)).real}

@@ -9,7 +9,7 @@ from typing import Any
 from recon3d.errors import ConfigError, ModelError
 from recon3d.grid import AffineGrid
 from recon3d.methods.base import Method
-from recon3d.priors import Card, fit, list_models, load_model
+from recon3d.priors import BaseCard, fit, list_models, load_model
 from recon3d.problem import Problem
 
 
@@ -39,7 +39,7 @@ def models_for(
     return {role: _model(role, purpose, problem, given.get(role), force) for role, purpose in method.roles.items()}
 
 
-def misfits(card: Card, problem: Problem) -> list[str]:
+def misfits(card: BaseCard, problem: Problem) -> list[str]:
     """Every way in which the scan is unlike what the model was trained on."""
     voxel_mm = problem.grid.voxel_mm if isinstance(problem.grid, AffineGrid) else None
     found = fit(card, modality=problem.kind or None, voxel_mm=voxel_mm, shape=problem.domain.shape)
@@ -64,7 +64,7 @@ def _model(role: str, purpose: str, problem: Problem, given: Any, force: bool) -
         given = fitting[0].name
     model = load_model(given, device=problem.A.device) if isinstance(given, str | Path) else given
     card = getattr(model, "card", None)
-    wrong = misfits(card, problem) if isinstance(card, Card) else []
+    wrong = misfits(card, problem) if isinstance(card, BaseCard) else []
     if wrong and not force:
         raise ModelError(f"{'; '.join(wrong)}. Choose another model, or give --force-prior.")
     return model

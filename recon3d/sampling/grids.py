@@ -12,11 +12,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from recon3d.errors import ConfigError
 
-__all__ = ["Final", "Spacing", "Step", "karras_grid", "lambda_grid", "vp_alpha_bar", "vp_grid", "vp_times"]
+__all__ = [
+    "Final",
+    "Spacing",
+    "Step",
+    "karras_grid",
+    "lambda_grid",
+    "reverse_sde_grid",
+    "vp_alpha_bar",
+    "vp_grid",
+    "vp_times",
+]
 
 Spacing = Literal["leading_int", "linspace", "trailing"]
 """Which of the training times are visited: multiples of ``length // count`` from 0 (public DDS; may give more than
@@ -34,7 +45,8 @@ class Step:
     Parameters
     ----------
     index : 0 for the noisiest
-    sigma, sigma_next : b / a; sigma_next is 0 where the step ends on the clean estimate
+    sigma, sigma_next : b / a; sigma_next is 0 where the step ends on the clean estimate. `reverse_sde_grid` alone asks
+        the network at a sigma that is not quite b / a.
     last : the last step of the grid
     """
 
@@ -94,6 +106,24 @@ def karras_grid(
     _check_range(count, sigma_max, sigma_min)
     roots = np.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), count + (final == "none"))
     return _pair([(1.0, float(root) ** rho) for root in roots], final)
+
+
+def reverse_sde_grid(count: int, sigma_max: float, sigma_min: float) -> list[Step]:
+    """The levels that score_sde's VE sampler visits, as public DiffusionMBIR runs it: for parity, not for quality.
+
+    Its times are ``linspace(1, 1e-10, count)`` in float32; the network is asked at ``sigma(t)``, the predictor steps
+    from ``sigma_i`` to ``sigma_(i-1)`` with ``i = floor(t (count - 1))``, which rounding makes repeat some levels and
+    skip others. `lambda_grid` visits each once.
+    """
+    _check_range(count, sigma_max, sigma_min)
+    ratio = math.log(sigma_max / sigma_min)
+    levels = [0.0, *np.exp(np.linspace(math.log(sigma_min), math.log(sigma_max), count))]
+    times = torch.linspace(1.0, 1e-10, count)  # its rounding is what matters
+    steps = []
+    for k, (t, i) in enumerate(zip(times.tolist(), (times * (count - 1)).long().tolist(), strict=True)):
+        high, low = float(levels[i + 1]), float(levels[i])
+        steps.append(Step(k, 1.0, high, sigma_min * math.exp(ratio * t), 1.0, low, low, k == count - 1))
+    return steps
 
 
 def _check_range(count: int, sigma_max: float, sigma_min: float) -> None:

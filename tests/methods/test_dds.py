@@ -30,6 +30,8 @@ from recon3d.run import SilentRun
 from recon3d.sampling.grids import karras_grid, lambda_grid, vp_alpha_bar, vp_grid
 from recon3d.sampling.noise import counter_noise
 
+NOISE = "recon3d.methods.samples.counter_noise"
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
@@ -217,7 +219,7 @@ def test_exact_posterior_mode(monkeypatch: pytest.MonkeyPatch, grid: str) -> Non
     gain = C @ A.T @ torch.linalg.inv(A @ C @ A.T + std**2 * torch.eye(3, dtype=torch.float64))
     mean, covariance = mu + gain @ (y - A @ mu), C - gain @ A @ C
     starts = torch.cat([torch.zeros(1, n, dtype=torch.float64), torch.eye(n, dtype=torch.float64)]).reshape(n + 1, 2, 3)
-    monkeypatch.setattr(module, "counter_noise", lambda shape, **key: starts.clone())
+    monkeypatch.setattr(NOISE, lambda shape, **key: starts.clone())
     problem = make_problem(Slicewise(A, (n + 1, 2, 3)), y.expand(n + 1, -1).contiguous(), std)
     denoise = DenseGaussian(mu.reshape(2, 3), C).denoise
     out = solve(problem, denoise, grid=grid, steps=1000 if grid == "vp" else 600,
@@ -286,7 +288,7 @@ def test_complex_images_turn_with_the_phase_of_their_data(monkeypatch: pytest.Mo
     for data in ("admm_tv", "cg", "proximal"):
         images = []
         for factor in (1.0, phase):
-            monkeypatch.setattr(module, "counter_noise", lambda shape, **key: counter_noise(shape, **key) * factor)  # noqa: B023
+            monkeypatch.setattr(NOISE, lambda shape, **key: counter_noise(shape, **key) * factor)  # noqa: B023
             out = solve(make_problem(A, A(truth) * factor), denoise, data=data, gamma=1.0, grid="lambda")
             images.append(torch.from_numpy(out.volume.data))
         torch.testing.assert_close(images[1], images[0] * phase, rtol=1e-9, atol=1e-9)
@@ -365,7 +367,7 @@ def test_slices_flipped_or_shifted(monkeypatch: pytest.MonkeyPatch, boundary: st
     ).denoise
     images = []
     for act in (lambda v: v, change):
-        monkeypatch.setattr(module, "counter_noise", lambda shape, **key: act(counter_noise(shape, **key)).contiguous())  # noqa: B023
+        monkeypatch.setattr(NOISE, lambda shape, **key: act(counter_noise(shape, **key)).contiguous())  # noqa: B023
         out = solve(make_problem(A, A(act(truth).contiguous())), denoise, boundary=boundary)
         images.append(torch.from_numpy(out.volume.data.copy()))
     torch.testing.assert_close(images[1], change(images[0]), rtol=1e-9, atol=1e-9)

@@ -151,7 +151,7 @@ def test_weights_that_are_not_finite_are_found(saved: Path, network: EDMDenoiser
         ({"kind": "transformer"}, "got 'transformer'"),
         ({"kind": "unet2d", "wings": 2}, "wings"),
         ({"kind": "unet2d", "channels": []}, "no U-Net"),
-        ({**ARCHITECTURE, "channels": [16, 48]}, "missing or differs"),
+        ({**ARCHITECTURE, "channels": [16, 48]}, "has the shape"),
     ],
 )
 def test_an_architecture_that_does_not_fit_is_named(saved: Path, architecture: dict[str, Any], message: str) -> None:

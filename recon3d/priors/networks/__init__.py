@@ -1,13 +1,41 @@
-"""Networks that priors are made of; each is built from the architecture entry of a card."""
+"""Networks that priors are made of; each is built from the architecture entry of a card.
+
+A network takes (batch, channel, y, x), most with a noise level (batch,) in its own coordinates, and has the attributes
+`multiple` (sides must be multiples of it; `recon3d.priors.slices` pads), `bytes_per_pixel` (of one image inside it, for
+memory plans) and `allows_half` (whether bfloat16 inside does no harm).
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from recon3d.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+HOMES = {
+    "unet2d": ("unet", "UNet2d"),
+    "adm": ("adm", "ADM"),
+    "ncsnpp": ("ncsnpp", "NCSNpp"),
+    "dncnn": ("dncnn", "DnCNN"),
+    "drunet": ("drunet", "DRUNet"),
+    "unet3d": ("unet3d", "UNet3d"),
+}
+"""Module and class of each kind of architecture."""
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """The network with the weights of its convolutions in the memory order that CPUs and GPUs are fast at."""
+    import torch
+
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in network.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
+    return network
 
 
 def build_network(architecture: dict[str, Any]) -> nn.Module:
@@ -18,14 +46,13 @@ def build_network(architecture: dict[str, Any]) -> nn.Module:
     ModelError
         When the kind is unknown or its settings do not fit.
     """
-    from recon3d.priors.networks.unet import UNet2d
-
-    kinds = {"unet2d": UNet2d}
     settings = dict(architecture)
     kind = settings.pop("kind", None)
-    if kind not in kinds:
-        raise ModelError(f"Expected an architecture of kind {', '.join(kinds)}, got {kind!r}; use a newer recon3d.")
+    if kind not in HOMES:
+        raise ModelError(f"Expected an architecture of kind {', '.join(HOMES)}, got {kind!r}; use a newer recon3d.")
+    module, name = HOMES[kind]
+    network: type[nn.Module] = getattr(import_module(f"{__name__}.{module}"), name)
     try:
-        return kinds[kind](**settings)
+        return network(**settings)
     except (TypeError, ValueError) as error:
         raise ModelError(f"The settings of architecture {kind!r} do not fit this version: {error}.") from error

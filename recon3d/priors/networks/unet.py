@@ -34,16 +34,14 @@ class Block(nn.Module):
 class NoiseEmbedding(nn.Module):
     """log sigma as sines and cosines, then two linear layers."""
 
-    frequencies: Tensor
-
     def __init__(self, width: int) -> None:
         super().__init__()
-        # Half periods from 16 e-folds (the whole range of sigma) down to half an e-fold.
-        self.register_buffer("frequencies", math.pi / 16 * torch.logspace(0, 5, 16, base=2), persistent=False)
         self.layers = nn.Sequential(nn.Linear(32, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
 
     def forward(self, log_sigma: Tensor) -> Tensor:
-        phase = log_sigma[:, None] * self.frequencies
+        # Half periods from 16 e-folds (the whole range of sigma) down to half an e-fold.
+        frequencies = math.pi / 16 * torch.logspace(0, 5, 16, base=2, device=log_sigma.device)
+        phase = log_sigma[:, None] * frequencies
         return self.layers(torch.cat([phase.cos(), phase.sin()], dim=1))
 
 
@@ -60,8 +58,9 @@ class UNet2d(nn.Module):
     condition_channels : images handed in beside the noisy one.
     detail : the input has the fine detail in units of sigma as further image channels (`recon3d.priors.edm.detail`).
 
-    Sides must be multiples of `multiple`; `recon3d.priors.slices` pads.
     """
+
+    allows_half = True
 
     def __init__(
         self,
