@@ -122,7 +122,7 @@ def prosep_series(
 
     def coefficients(M: Tensor) -> Tensor:
         normal = M.mH @ M
-        ridge = 1e-6 * float(normal.diagonal().real.mean())
+        ridge = 1e-6 * float(normal.detach().diagonal().real.mean())
         return torch.linalg.solve(normal + ridge * torch.eye(len(normal)), M.mH @ measured.to(M.dtype))
 
     with torch.enable_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -145,6 +146,10 @@ def simulate_mri_series(
         axes = ("t", "coil", "kz", "ky", "kx")
     noise = {"std": std} if std else {}
     return Scan("mri", kspace, axes, acquisition, volume.grid, noise, name=f"simulated {sampling} cine")
+
+
+SERIES: dict[str, Callable[..., Scan]] = {"ct-series": simulate_ct_series, "mri-series": simulate_mri_series}
+"""What `recon3d.simulate` knows by these kinds; the scans themselves are of kind "ct" and "mri"."""
 
 
 def _frames(volume: Volume) -> tuple[int, tuple[float, ...]]:
