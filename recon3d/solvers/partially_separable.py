@@ -243,11 +243,11 @@ class Splitting:
     def solve_factors(self) -> None:
         """Both factors of the series that fits the data and is near T = f - gamma."""
         weights = {"beta": self.beta}
-        basis_target = self._along_time(self.factors.psi.to(self.f.dtype).conj())
+        basis_target = self.along_time(self.factors.psi.to(self.f.dtype).conj())
         self.factors = basis_step(
             self.A, self.y, self.factors, target=basis_target, xi=self.xi, steps=self.cg_steps, **weights
         )
-        frame_target = self._along_space(self.factors.basis)
+        frame_target = self.along_space(self.factors.basis)
         factors = latent_step(self.A, self.y, self.factors, target=frame_target, chi=self.chi, **weights)
         self.factors = factors.orthonormal()
 
@@ -257,12 +257,12 @@ class Splitting:
         basis, psi = factors.basis, factors.psi.to(factors.basis.dtype)
         B = subspace(self.A, factors.psi)
         of_basis = B.H(B(basis) - self.y).mul_(2).add_(basis, alpha=2 * self.xi)
-        coupling = torch.tensordot(psi.mH @ psi, basis, dims=([1], [0])) - self._along_time(psi.conj())
+        coupling = torch.tensordot(psi.mH @ psi, basis, dims=([1], [0])) - self.along_time(psi.conj())
         of_basis.add_(coupling, alpha=self.beta)
         H, b = frame_normals(self.A, basis, self.y)
         wide = psi.to(H.dtype)
         of_psi = 2 * ((H @ wide.unsqueeze(-1))[..., 0] - b) + 2 * self.chi * wide
-        of_psi = of_psi + self.beta * (wide @ _gram(basis).to(H.dtype).mT - self._along_space(basis).to(H.dtype))
+        of_psi = of_psi + self.beta * (wide @ _gram(basis).to(H.dtype).mT - self.along_space(basis).to(H.dtype))
         of_latent = factors.interpolator.to(H.dtype).mT @ of_psi
         return {"basis": of_basis, "latent": of_latent if factors.latent.is_complex() else of_latent.real}
 
@@ -306,7 +306,7 @@ class Splitting:
             self.beta *= factor
             self.gamma /= factor
 
-    def _along_time(self, psi: Tensor) -> Tensor:
+    def along_time(self, psi: Tensor) -> Tensor:
         """T psi, (basis, z, y, x)."""
         total = torch.zeros_like(self.factors.basis)
         for a in range(0, len(self.f), FRAMES_AT_ONCE):
@@ -314,7 +314,7 @@ class Splitting:
             total.add_((psi[a : a + FRAMES_AT_ONCE].mT @ T).reshape(total.shape))
         return total
 
-    def _along_space(self, basis: Tensor) -> Tensor:
+    def along_space(self, basis: Tensor) -> Tensor:
         """L^H T_t, (t, basis)."""
         flat = basis.flatten(1)
         rows = []
