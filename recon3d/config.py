@@ -70,7 +70,7 @@ class MRIConfig(Section):
 class SeriesConfig(Section):
     """When views were measured and how many make a frame, for scans of what moves."""
 
-    view_s: float | None = Field(None, gt=0, description="seconds from one view to the next, where the file has no times")
+    view_s: float | None = Field(None, gt=0, description="seconds from one view to the next, if the file has no times")
     views_per_frame: int | None = Field(None, ge=1, description="views that follow one another and make a frame")
     frames: int | None = Field(None, ge=1, description="or how many frames there are to be")
     still: bool = Field(False, description="leave times aside: one image that explains all views")

@@ -16,7 +16,9 @@ GOLDEN_RAD = math.pi * (math.sqrt(5) - 1) / 2
 """111.25 degrees: any number of consecutive parallel views covers half a turn about evenly (Winkelmann et al. 2007)."""
 
 
-def view_angles(views: int, order: str = "bit-reversed", arc_rad: float = math.pi, seed: int = 0) -> NDArray[np.float64]:
+def view_angles(
+    views: int, order: str = "bit-reversed", arc_rad: float = math.pi, seed: int = 0
+) -> NDArray[np.float64]:
     """Angles of views in the order in which they are taken, in rad.
 
     Parameters
@@ -39,7 +41,9 @@ def view_angles(views: int, order: str = "bit-reversed", arc_rad: float = math.p
         raise GeometryError(f"An order of views is one of {', '.join(ORDERS)}, got '{order}'.")
     bits = views.bit_length() - 1
     if views != 1 << bits:
-        raise GeometryError(f"Bit reversal takes a power of two of views, got {views}: choose golden for other numbers.")
+        raise GeometryError(
+            f"Bit reversal takes a power of two of views, got {views}: choose golden for other numbers."
+        )
     reversed_steps = np.zeros(views, int)
     for bit in range(bits):
         reversed_steps |= ((steps >> bit) & 1) << (bits - 1 - bit)

@@ -40,7 +40,8 @@ class FBP(Method):
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         if isinstance(problem.A, Series):
             raise InputError(
-                f"Method 'fbp' makes one image, '{problem.name}' is a series: choose sliding_window, or scan.series.still."
+                f"Method 'fbp' makes one image, '{problem.name}' is a series: choose sliding_window, or set "
+                "scan.series.still."
             )
         if not isinstance(problem.A, Projector | ConeProjector):
             raise InputError(f"Method 'fbp' needs a CT scan, '{problem.name}' is not one: choose sirt or tv.")

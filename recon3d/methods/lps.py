@@ -47,7 +47,9 @@ class LowRankPlusSparse(Method):
         largest = float(torch.linalg.matrix_norm(back.flatten(1), 2))
         for i in range(first, self.iterations):
             step = (gram(L_ahead + S_ahead) - back).mul_(0.5)  # two parts share the step: |[A, A]|^2 = 2
-            L_new = singular_value_threshold((L_ahead - step).flatten(1), 0.5 * self.low_rank * largest).reshape(L.shape)
+            L_new = singular_value_threshold((L_ahead - step).flatten(1), 0.5 * self.low_rank * largest).reshape(
+                L.shape
+            )
             S_new = _sparse_in_time(S_ahead - step, 0.5 * self.sparse)
             t, before = (1 + (1 + 4 * t * t) ** 0.5) / 2, t
             push = (before - 1) / t

@@ -23,13 +23,15 @@ BALANCE_EVERY = 5
 
 
 class PartiallySeparable(Method):
-    """What the methods share that fit f = L (U Z)^T (Liang, ISBI 2007): the factors' settings and the splitting's loop."""
+    """What methods share that fit f = L (U Z)^T (Liang, ISBI 2007): settings of the factors, loop of the splitting."""
 
-    rank: int | None = Field(None, ge=1, description="basis images; 0.65 sqrt(frames) by default")
-    knots: int | None = Field(None, ge=2, description="of the time functions; rank + 2, or every frame with a navigator")
+    rank: int | None = Field(None, ge=1, description="basis images; by default 0.65 sqrt(frames), or what coils bear")
+    knots: int | None = Field(
+        None, ge=2, description="of the time functions; rank + 2, or every frame with a navigator"
+    )
     start: Start = Field("auto", description="auto: a navigator where k-space has one, else windows; prosep; cosines")
-    window: int | None = Field(None, ge=1, description="frames of each image of the start 'windows'; an eighth of all")
-    iterations: int = Field(60, ge=1, description="sweeps over both factors and the series at most")
+    window: int | None = Field(None, ge=1, description="frames of each image of the start 'windows'; a quarter of all")
+    iterations: int = Field(40, ge=1, description="sweeps over both factors and the series at most")
     cg_steps: int = Field(8, ge=1, description="conjugate gradient steps of each solve for the basis images")
     tol: float = Field(2e-3, ge=0, description="stop where the residuals primal, dual and change are this small")
     nonnegative: bool = Field(True, description="series >= 0 in the method's range; ignored for complex images")
@@ -62,14 +64,16 @@ class PartiallySeparable(Method):
             if not run.step(i, splitting.state, metrics) or done:
                 break
 
-    def _finished(self, problem: Problem, task: Normalised, factors: Factors, x: Tensor, **facts: float) -> Reconstruction:
+    def _finished(
+        self, problem: Problem, task: Normalised, factors: Factors, x: Tensor, **facts: float
+    ) -> Reconstruction:
         carried = round(carried_rank(problem), 2)
         known = {"rank": factors.basis.shape[0], "knots": factors.interpolator.shape[1], "rank_carried": carried}
         return finish(problem, task.physical(x), **known, **facts)
 
 
 class PSM(PartiallySeparable):
-    """Minimise |A F - y|^2 + weight sum_t TV(f_t) over F = L (U Z)^T = f, with |A| = 1 and f in units of a typical value.
+    """Minimise |A F - y|^2 + weight sum_t TV(f_t) over F = L (U Z)^T = f, with |A| = 1, f in typical values.
 
     Without a penalty both factors are solved in turn. Zhao et al., IEEE Trans. Med. Imaging 31 (2012) 1809.
     """
@@ -78,8 +82,8 @@ class PSM(PartiallySeparable):
     summary: ClassVar[str] = "series as few basis images times time functions; one view per instant, plain or with TV"
 
     regulariser: Literal["none", "tv"] = Field("tv", description="penalty on each frame")
-    weight: float = Field(2e-4, ge=0, description="of total variation, relative to |A|^2 and a typical value")
-    beta: float = Field(2e-3, gt=0, description="coupling of factors and series at the start, relative to |A|^2")
+    weight: float = Field(3e-3, ge=0, description="of total variation, relative to |A|^2 and a typical value")
+    beta: float = Field(3e-2, gt=0, description="coupling of factors and series at the start, relative to |A|^2")
     prox_iterations: int = Field(20, ge=1, description="of each total variation step")
 
     @torch.no_grad()

@@ -35,9 +35,9 @@ class RedPSM(PartiallySeparable):
     summary: ClassVar[str] = "partially separable series with a denoiser on each frame; one view per instant, minutes"
     roles: ClassVar[dict[str, str]] = {"prior": "denoiser of single frames"}
 
-    sigma: float = Field(0.04, gt=0, description="noise that the denoiser is told, in its own range")
-    weight: float = Field(1e-3, ge=0, description="of the denoiser, relative to |A|^2 and its range")
-    beta: float = Field(1e-3, gt=0, description="coupling at the start; weight / (weight + beta) is D's share of f")
+    sigma: float = Field(0.06, gt=0, description="noise that the denoiser is told, in its own range")
+    weight: float = Field(2e-2, ge=0, description="of the denoiser, relative to |A|^2 and its range")
+    beta: float = Field(2e-2, gt=0, description="coupling at the start; weight / (weight + beta) is D's share of f")
     complex_by: Literal["parts", "magnitude"] = Field(
         "parts", description="a real denoiser of complex frames: real and imaginary part, or magnitude (slow phase)"
     )
@@ -57,7 +57,8 @@ class RedPSM(PartiallySeparable):
 
         def prox(raised: Tensor, f: Tensor, gamma: Tensor) -> Tensor:
             cleaned = denoise(f)
-            away.append(float(norm(self.weight * (f - cleaned) - splitting.beta * gamma)) ** 2)
+            gap = self.weight * (f - cleaned) - splitting.beta * gamma
+            away.append(float(norm(gap * (f > 0) if positive else gap)) ** 2)  # a bound that holds needs no balance
             new = (self.weight * cleaned).add_(raised, alpha=splitting.beta).div_(self.weight + splitting.beta)
             return new.clamp_(min=0) if positive else new
 
@@ -110,7 +111,9 @@ def _adam(splitting: Splitting, rate: float) -> Callable[[], None]:
 
 def _adam_step(moments: dict[str, list[Tensor]], name: str, value: Tensor, gradient: Tensor, rate: float) -> Tensor:
     """One step from `value`; moments are kept by name: mean, mean square, and the number of steps."""
-    mean, square, count = moments.setdefault(name, [torch.zeros_like(value), torch.zeros_like(value.real), torch.zeros(())])
+    mean, square, count = moments.setdefault(
+        name, [torch.zeros_like(value), torch.zeros_like(value.real), torch.zeros(())]
+    )
     count += 1
     mean.mul_(0.9).add_(gradient, alpha=0.1)
     square.mul_(0.999).add_(gradient.abs().square(), alpha=0.001)

@@ -50,9 +50,12 @@ def series_in(problem: Problem, method: str) -> Series:
     return problem.A
 
 
-def default_rank(frames: int) -> int:
-    """0.65 sqrt(frames): 7 for 128 frames and 10 for 256, about what RED-PSM's published settings take (7 and 11)."""
-    return max(1, min(round(0.65 * math.sqrt(frames)), frames - 1))
+def default_rank(frames: int, carried: float = 0.0) -> int:
+    """0.65 sqrt(frames): 7 for 128 frames and 10 for 256, about what RED-PSM's published settings take (7 and 11).
+
+    Where the data carry more, as those of several coils do, as much as they carry, up to a third of the frames.
+    """
+    return max(1, min(round(0.65 * math.sqrt(frames)), frames - 1), min(int(carried), frames // 3))
 
 
 def default_knots(problem: Problem, rank: int) -> int:
@@ -91,18 +94,18 @@ def rank_and_knots(problem: Problem, rank: int | None, knots: int | None, run: R
         If there are more functions than knots, or more knots than frames.
     """
     A = series_in(problem, "psm")
-    chosen = default_rank(A.frames) if rank is None else rank
+    carried = carried_rank(problem)
+    chosen = default_rank(A.frames, carried) if rank is None else rank
     d = default_knots(problem, chosen) if knots is None else knots
     if not chosen <= d <= A.frames:
         raise InputError(
-            f"A rank of {chosen} needs as many knots at least, and {A.frames} frames allow {A.frames} at most, got {d}: "
-            "change rank or knots."
+            f"A rank of {chosen} needs as many knots at least, and {A.frames} frames allow {A.frames} at most, "
+            f"got {d}: change rank or knots."
         )
-    carried = carried_rank(problem)
     if rank is not None and rank > carried:
         run.note(
-            f"The data of '{problem.name}' carry a rank of {carried:.1f} by their number ({A.frames} frames), {rank} was "
-            "asked for: what lies above is decided by the prior and the smoothness in time, or by nothing."
+            f"The data of '{problem.name}' carry a rank of {carried:.1f} by their number ({A.frames} frames), "
+            f"{rank} was asked for: what lies above is decided by the prior and the smoothness in time, or by nothing."
         )
     return chosen, d
 
@@ -139,5 +142,5 @@ def start_factors(
 
 
 def default_window(A: Series) -> int:
-    """Frames that together see an object about as well as an eighth of the series, at least four."""
-    return max(4, min(A.frames, round(A.frames / 8)))
+    """A quarter of the series, at least four frames: enough views to see an object, while it moves."""
+    return min(A.frames, max(4, round(A.frames / 4)))

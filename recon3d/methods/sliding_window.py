@@ -20,13 +20,13 @@ from recon3d.solvers.sirt import sirt
 
 
 class SlidingWindow(Method):
-    """Frame t from the data of `window` frames about it (fewer different ones at the ends), by a method for one image."""
+    """Frame t from the data of `window` frames about it (those at the ends share theirs), by a method for one image."""
 
     name: ClassVar[str] = "sliding_window"
     summary: ClassVar[str] = "series frame by frame from the views around each, by fbp, sirt or cg; blurs what moves"
 
     inner: Literal["auto", "fbp", "sirt", "cg"] = Field("auto", description="of one window; auto: fbp, or cg for MRI")
-    window: int | None = Field(None, ge=1, description="frames that a window spans; an eighth of all by default")
+    window: int | None = Field(None, ge=1, description="frames that a window spans; a quarter of all by default")
     filter: Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"] = Field("hann", description="of fbp")
     iterations: int | None = Field(None, ge=1, description="of sirt (50) and cg (12); few regularise")
     nonnegative: bool = Field(True, description="of sirt")

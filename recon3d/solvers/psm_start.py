@@ -12,7 +12,7 @@ from torch import Tensor
 from operators.mri import CartesianSeries
 from operators.series import Series, ViewSeries
 from operators.space import Space
-from operators.tomography import ImageGrid, Projector, TomographyGeometry, filtered_backprojection
+from operators.tomography import Projector, TomographyGeometry, filtered_backprojection
 from recon3d.solvers.cg import cgls
 from recon3d.solvers.partially_separable import Factors
 
@@ -25,7 +25,7 @@ CG_STEPS = 12
 def window_image(A: Series, y: Any, centre: int, width: int, steps: int = CG_STEPS) -> Tensor:
     """The image that explains the `width` frames about frame `centre` (fewer at the ends of the series).
 
-    Parallel and fan views are backprojected after filtering; anything else is fitted by `steps` conjugate gradient steps.
+    Parallel and fan views are backprojected after filtering; anything else is fitted by `steps` steps of CGLS.
     """
     start = min(max(0, centre - (width - 1) // 2), max(0, A.frames - width))
     operator, data = A.window(start, min(A.frames, start + width), y)
@@ -107,13 +107,15 @@ def prosep_series(
     data = y.to(torch.float64).flatten(1)
     opposite = y.to(torch.float64).flip(-1).flatten(1)  # the rays of angle + pi, for an axis in the middle
     measured = torch.cat([data, opposite])
-    P, d = interpolator.shape
+    P = len(interpolator)
     harmonics = max(1, min((2 * len(angles) - 1) // (2 * rank), geometry.n_columns) // 2 - 1)
     q = torch.arange(-harmonics, harmonics + 1, dtype=torch.float64)
     turned = torch.cat([angles, angles + math.pi])
     waves = torch.polar(torch.ones(1, dtype=torch.float64), turned[:, None] * q)
     frame = torch.cat([frame_of_view, frame_of_view])
-    Z = torch.linalg.lstsq(interpolator, torch.cos(math.pi * torch.linspace(0, 1, P)[:, None] * torch.arange(rank)).double())
+    Z = torch.linalg.lstsq(
+        interpolator, torch.cos(math.pi * torch.linspace(0, 1, P)[:, None] * torch.arange(rank)).double()
+    )
     Z = Z.solution.requires_grad_()
     adam = torch.optim.Adam([Z], lr=rate)
 
@@ -143,4 +145,3 @@ def prosep_series(
     backproject = Projector(even, cast(Projector, A.still).grid, y.dtype)
     images = filtered_backprojection(backproject, sinograms, filter="hann")
     return Factors(images, torch.linalg.lstsq(interpolator, psi).solution, interpolator).frames()
-

@@ -1,4 +1,4 @@
-"""Drawn series to tune on: a walnut that is bent and dries, and a heart that beats; `dynamic_scoring` draws those to score.
+"""Drawn series to tune on: a walnut that bends and dries, a heart that beats; `dynamic_scoring` draws those to score.
 
 Frames are evaluated on a grid twice as fine and averaged, at any instant: motion is continuous and no frame is a warp
 of another frame's pixels. Nothing here derives from a person or a walnut.
@@ -20,7 +20,7 @@ from recon3d.volume import Volume
 
 FloatArray = NDArray[np.float64]
 Paint = Callable[[FloatArray, FloatArray, float, float], FloatArray]
-"""(y, x, z, time) -> values; y and x run from -1 to 1 over the field, z from 0 to 1 over the slices, time over the series."""
+"""(y, x, z, time) -> values; y, x from -1 to 1 over the field, z from 0 to 1 over the slices, time over the series."""
 
 FINER = 2
 STYLES = ("tuning", "scoring")
@@ -50,7 +50,9 @@ def draw_series(
     voxel_mm : edge of the voxels; 1 mm for walnuts, 2 mm for hearts by default
     """
     if kind not in OBJECTS or style not in STYLES:
-        raise ConfigError(f"A series is drawn of {' or '.join(OBJECTS)} for {' or '.join(STYLES)}, got {kind}, {style}.")
+        raise ConfigError(
+            f"A series is drawn of {' or '.join(OBJECTS)} for {' or '.join(STYLES)}, got {kind}, {style}."
+        )
     if frames < 1 or min(shape) < 1:
         raise ConfigError(f"A series has at least one frame of one voxel, got {frames} frames of {shape}.")
     if style == "scoring":
@@ -67,7 +69,9 @@ def draw_series(
     times = tuple(length_s * t / frames for t in range(frames))
     units, modality = ("HU", "CT") if kind == "walnut" else ("1", "MR")
     grid = AffineGrid.patient(shape, edge)
-    return Volume(data, grid, units, times, {"modality": modality, "generator": f"drawn {kind} ({style})", "seed": seed})
+    return Volume(
+        data, grid, units, times, {"modality": modality, "generator": f"drawn {kind} ({style})", "seed": seed}
+    )
 
 
 def _averaged(paint: Paint, shape: tuple[int, int, int], z: float, time: float) -> NDArray[np.float32]:
@@ -100,11 +104,13 @@ def _step(distance: FloatArray, width: float = 0.012) -> FloatArray:
 
 
 def _walnut(rng: np.random.Generator) -> Paint:
-    """A shell of uneven radius, a septum and kernel folds; sheared to and fro along both axes while the kernel dries."""
+    """A shell of uneven radius, a septum and kernel folds; sheared to and fro on both axes while the kernel dries."""
     ridges = [(k, rng.uniform(-1, 1) * 0.05 / math.sqrt(k), rng.uniform(0, 6.3)) for k in (2, 3, 5, 9)]
     folds, fine, grain = Texture(9, rng), Texture(28, rng), Texture(60, rng)
     tilt, cracks = rng.uniform(-0.3, 0.3), Texture(6, rng)
-    shear = [(rng.uniform(0.02, 0.035), rng.uniform(0.6, 1.1), rng.uniform(0, 6.3), rng.uniform(0.8, 1.2)) for _ in "yx"]
+    shear = [
+        (rng.uniform(0.02, 0.035), rng.uniform(0.6, 1.1), rng.uniform(0, 6.3), rng.uniform(0.8, 1.2)) for _ in "yx"
+    ]
     squeeze = rng.uniform(0.02, 0.04)
 
     def paint(y: FloatArray, x: FloatArray, z: float, time: float) -> FloatArray:
@@ -155,7 +161,9 @@ def _heart(rng: np.random.Generator) -> Paint:
         inner = cavity * taper * (1 - squeeze)
         outer = math.sqrt((cavity * taper + thick) ** 2 - (cavity * taper) ** 2 + inner**2)  # the wall keeps its area
         r = np.hypot(v, u * 0.95)
-        right = np.hypot((v + 0.03) / (0.19 * taper * (1 - 0.5 * squeeze)), (u + 0.24) / (0.21 * taper * (1 - 0.8 * squeeze)))
+        right = np.hypot(
+            (v + 0.03) / (0.19 * taper * (1 - 0.5 * squeeze)), (u + 0.24) / (0.21 * taper * (1 - 0.8 * squeeze))
+        )
         image += _step(right - 1.12, 0.06) * (flesh - image)
         image += _step(right - 1, 0.06) * (blood - image)
         image += _step(r - outer) * (flesh * (1 + 0.05 * texture(v / (1 - squeeze), u / (1 - squeeze))) - image)

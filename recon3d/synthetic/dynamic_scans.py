@@ -34,7 +34,7 @@ def simulate_ct_series(
     seed: int = 0,
     finer: int = 2,
 ) -> Scan:
-    """Parallel-beam projections of a series: `views_per_frame` views of each frame, one after the other over half a turn.
+    """Parallel-beam projections of a series: `views_per_frame` views of each frame, one after the other.
 
     Parameters
     ----------
@@ -57,9 +57,17 @@ def simulate_ct_series(
         for k in range(t * views_per_frame, (t + 1) * views_per_frame):
             seen.append(
                 simulate_ct(
-                    still, views=1, start_deg=math.degrees(angles[k]), photons=photons, n_columns=n_columns,
-                    column_mm=column_mm, water_per_mm=water_per_mm, seed=seed, finer=finer, first_slice=k * slices,
-                )  # fmt: skip
+                    still,
+                    views=1,
+                    start_deg=math.degrees(angles[k]),
+                    photons=photons,
+                    n_columns=n_columns,
+                    column_mm=column_mm,
+                    water_per_mm=water_per_mm,
+                    seed=seed,
+                    finer=finer,
+                    first_slice=k * slices,
+                )
             )
     first = seen[0]
     data = np.concatenate([scan.data for scan in seen])
@@ -77,7 +85,9 @@ def simulate_ct_series(
     acquisition: dict[str, Any] = geometry.to_dict() | {"times_s": _stamps(times, views_per_frame)}
     if views_per_frame > 1:
         acquisition["views_per_frame"] = views_per_frame
-    return replace(first, data=data.astype(np.float32), acquisition=acquisition, noise=noise, name="simulated ct series")
+    return replace(
+        first, data=data.astype(np.float32), acquisition=acquisition, noise=noise, name="simulated ct series"
+    )
 
 
 def simulate_mri_series(
@@ -115,13 +125,14 @@ def simulate_mri_series(
     rng = np.random.default_rng(seed)
     slices, rows, columns = data.shape[1:]
     fine = (slices, rows * finer, columns * finer)
-    weights = smooth_phase(fine, rng) * coil_sensitivities(coils, fine, rng)  # (coil, z, y, x)
+    maps = coil_sensitivities(coils, fine, rng)  # (coil, z, y, x), of unit sum of squares: the volume is the image
+    weights = smooth_phase(fine, rng) * maps / np.sqrt((np.abs(maps) ** 2).sum(0))
     radial = sampling == "radial"
     trajectory = _spokes(frames * spokes, rows) if radial else None
     masks = None if radial else _column_masks(frames, columns, acceleration, centre_lines, rng)
     shape = (coils, slices, frames * spokes, rows) if radial else (frames, coils, slices, rows, columns)
     kspace = np.zeros(shape, np.complex64)
-    bright = float(np.quantile(data[data > 0.1 * data.max()], 0.9)) * float(np.abs(weights).mean())
+    bright = float(np.quantile(data[data > 0.1 * data.max()], 0.9)) * coils**-0.5
     std = 0.0 if snr is None else bright / snr
     for t in range(frames):
         image = refined(data[t].astype(np.float32), finer) * weights
@@ -154,7 +165,9 @@ SERIES: dict[str, Callable[..., Scan]] = {"ct-series": simulate_ct_series, "mri-
 
 def _frames(volume: Volume) -> tuple[int, tuple[float, ...]]:
     if volume.data.ndim != 4 or not isinstance(volume.grid, AffineGrid):
-        raise InputError(f"A series (t, z, y, x) on an AffineGrid is needed, got {volume!r}: see `recon3d draw series`.")
+        raise InputError(
+            f"A series (t, z, y, x) on an AffineGrid is needed, got {volume!r}: see `recon3d draw series`."
+        )
     if volume.times_s is None:
         raise InputError("The series has no times: give the volume times_s, one for each frame.")
     return len(volume.times_s), volume.times_s
@@ -183,7 +196,7 @@ def _column_masks(
     density[middle] = 0
     masks = np.zeros((frames, columns), bool)
     masks[:, middle] = True
-    for mask in masks:
+    for mask in masks if count > centre_lines else ():
         mask[rng.choice(columns, count - centre_lines, replace=False, p=density / density.sum())] = True
     return masks
 

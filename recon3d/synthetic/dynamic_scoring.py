@@ -1,5 +1,5 @@
-"""Drawn series to score on, written apart from those to tune on: grains in a pod that move past one another, and a heart
-of its own that beats while it breathes. No code or parameter is shared with `recon3d.synthetic.dynamic`'s objects.
+"""Drawn series to score on, written apart from those to tune on: lobes in a pod that move past one another, and a
+heart that beats while its chest breathes. No code or parameter is shared with `recon3d.synthetic.dynamic`'s objects.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _ripple(rng: np.random.Generator, count: int, lowest: float, highest: float)
 
 
 def _pod(rng: np.random.Generator) -> Callable[[Array, Array, float, float], Array]:
-    """A superelliptic husk of two layers; lobes (unions of balls) that drift and turn one by one; a drop that soaks in."""
+    """A superelliptic husk of two layers; lobes (unions of balls) that drift and turn; a drop that soaks in."""
     power, wide, high = rng.uniform(2.2, 3.0), rng.uniform(0.76, 0.84), rng.uniform(0.70, 0.80)
     bumps = _ripple(rng, 5, 8.0, 14.0)
     rough, grain = _ripple(rng, 24, 15.0, 40.0), _ripple(rng, 40, 60.0, 120.0)
@@ -73,7 +73,7 @@ def _pod(rng: np.random.Generator) -> Callable[[Array, Array, float, float], Arr
 
 
 def _cine(rng: np.random.Generator) -> Callable[[Array, Array, float, float], Array]:
-    """Ventricles by their contours in polar harmonics, twisting; the chest wall rests, what is below the lungs breathes."""
+    """Ventricles by contours in polar harmonics, twisting; the chest wall rests, what is below the lungs breathes."""
     middle = rng.uniform(0.0, 0.1), rng.uniform(0.0, 0.12)
     radius, wall = rng.uniform(0.17, 0.21), rng.uniform(0.07, 0.09)
     harmonics = [(n, rng.uniform(-0.05, 0.05), rng.uniform(0, 2 * np.pi)) for n in (2, 3, 4)]
