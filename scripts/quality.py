@@ -117,6 +117,11 @@ def table(case: str, acquisition: str) -> None:
 
 def main() -> None:
     """Print the tables of the cases that were named, or of all."""
+    if sys.argv[1:2] == ["dynamic"]:
+        import quality_dynamic
+
+        quality_dynamic.main(sys.argv[2:])
+        return
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(run_one(*json.loads(sys.argv[2]))))
         return
