@@ -28,6 +28,11 @@ _BUILT_IN = {
     "cg_sense": "recon3d.methods.cg_sense:CGSense",
     "l1_wavelet": "recon3d.methods.l1_wavelet:L1Wavelet",
     "supervised": "recon3d.methods.supervised:Supervised",
+    "psm": "recon3d.methods.psm:PSM",
+    "red_psm": "recon3d.methods.red_psm:RedPSM",
+    "sliding_window": "recon3d.methods.sliding_window:SlidingWindow",
+    "temporal_tv": "recon3d.methods.temporal_tv:TemporalTV",
+    "lps": "recon3d.methods.lps:LowRankPlusSparse",
 }
 _REGISTERED: dict[str, type[Method]] = {}
 

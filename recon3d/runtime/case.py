@@ -16,7 +16,14 @@ import numpy as np
 import recon3d
 from operators.blocks import Blocks
 from operators.reduce import norm
-from recon3d.acquisitions import is_stack_of_slices, on_grid, select_views, water_attenuation_per_mm
+from recon3d.acquisitions import (
+    in_frames,
+    is_stack_of_slices,
+    on_grid,
+    select_views,
+    still,
+    water_attenuation_per_mm,
+)
 from recon3d.acquisitions.mri import split_readout
 from recon3d.config import EvidenceConfig, ReconstructConfig, SimulateConfig, parse_bytes
 from recon3d.errors import ConfigError, DeviceError, InputError
@@ -25,6 +32,7 @@ from recon3d.io import atomic_path, load, save
 from recon3d.io.atomic import check_output
 from recon3d.io.formats import writer_for
 from recon3d.io.inspect import dead_coils
+from recon3d.io.nifti import check_even_times
 from recon3d.io.parts import magnitude, phase
 from recon3d.methods import make_method
 from recon3d.methods.base import Method, Reconstruction
@@ -128,6 +136,11 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     views = known.views
     if views.every != 1 or views.arc_deg is not None or views.start_deg is not None:
         scan = select_views(scan, views.every, views.start_deg, views.arc_deg)
+    series = known.series.model_dump(exclude_none=True, exclude_defaults=True)
+    if series.pop("still", False):
+        scan = still(scan)
+    elif series:
+        scan = in_frames(scan, **series)
     chosen = known.mri.model_dump(exclude_none=True, exclude_defaults=True)
     if chosen and scan.kind != "mri":
         raise ConfigError(
@@ -212,6 +225,7 @@ def reconstruct_case(
     plan = plan_case(path, config)
     for layer in layers_of(plan.evidence) if plan.evidence else ():
         check_output(_beside(output, layer), overwrite)
+    _check_series(plan.problem, output, overwrite)
     progress = None if quiet else ProgressReport(plan.method.name)
     with CaseRun(
         seed=config.run.seed,
@@ -267,6 +281,7 @@ def write_result(
     evidence: Evidence,
 ) -> None:
     """Volumes by their files, picture, report and, last, the record that says they are whole: all, or nothing."""
+    from recon3d.report.animation import animated
     from recon3d.report.html import case_report
     from recon3d.report.pictures import three_planes
 
@@ -280,6 +295,8 @@ def write_result(
         write_record(temporary(sibling(output, ".recon.json")), record, overwrite=True)
         if isinstance(result.volume.grid, AffineGrid):
             temporary(sibling(output, ".png")).write_bytes(three_planes(result.volume))
+            if _moves(result.volume.data.ndim, len(result.volume.data)):
+                temporary(sibling(output, ".gif")).write_bytes(animated(result.volume))
         layers = {"result": result.volume, "uncertainty": result.uncertainty, **evidence.volumes, **result.others}
         shown = {name: layer for name, layer in layers.items() if layer is not None}
         told = {"uncertainty": str(result.facts["error_bar"])} if "error_bar" in result.facts else {}
@@ -343,8 +360,22 @@ def _volumes(result: Reconstruction, output: Path, config: ReconstructConfig, ev
     for name, volume in evidence.volumes.items():
         volumes[_beside(output, name)] = magnitude(volume)
     for name, other in result.others.items():
-        volumes[_beside(output, name.replace(" ", "-"))] = other if config.complex else magnitude(other)
+        volumes[_beside(output, name)] = other if config.complex else magnitude(other)
     return volumes | {output: result.volume if config.complex else magnitude(result.volume)}
+
+
+def _moves(axes: int, frames: int) -> bool:
+    return axes == 4 and frames > 1
+
+
+def _check_series(problem: Problem, output: Path, overwrite: bool) -> None:
+    """Refuse before any work what a file cannot hold of a series."""
+    shape = problem.domain.shape
+    if problem.domain.axes[0] != "t" or not _moves(len(shape), shape[0]):
+        return
+    check_output(sibling(output, ".gif"), overwrite)
+    if problem.times_s is not None and output.name.lower().endswith((".nii", ".nii.gz")):
+        check_even_times(problem.times_s)
 
 
 def _beside(output: Path, name: str) -> Path:
