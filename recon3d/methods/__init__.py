@@ -25,6 +25,10 @@ _BUILT_IN = {
     "zero_filled": "recon3d.methods.zero_filled:ZeroFilled",
     "cg_sense": "recon3d.methods.cg_sense:CGSense",
     "l1_wavelet": "recon3d.methods.l1_wavelet:L1Wavelet",
+    "pocs": "recon3d.methods.pocs:POCS",
+    "mssa": "recon3d.methods.mssa:MSSA",
+    "fx_prediction": "recon3d.methods.fx_prediction:FXPrediction",
+    "seisfusion": "recon3d.methods.seisfusion:SeisFusion",
 }
 _REGISTERED: dict[str, type[Method]] = {}
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from recon3d.errors import ConfigError, InputError
 from recon3d.priors.files import write_atomically
-from recon3d.priors.files import write_atomically
 from recon3d.priors.networks import channels_last
 from recon3d.priors.slices import fast_dtype
 from recon3d.training.config import TrainingSettings
