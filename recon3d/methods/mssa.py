@@ -8,13 +8,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from recon3d.errors import ConfigError
-from recon3d.grid import SurveyGrid
 from recon3d.methods.base import Method, Models, Reconstruction
 from recon3d.methods.seismic import finish_cube, sampling_of, windowed
 from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.solvers.hankel import PlaneHankel
+
+
+PAD = 32
+"""Empty samples after a trace, so that its end does not meet its beginning."""
 
 
 class MSSA(Method):
@@ -29,7 +31,9 @@ class MSSA(Method):
     rank: int = Field(6, ge=1, description="dips in a window")
     iterations: int = Field(15, ge=1, description="per frequency")
     damping: float | None = Field(None, gt=0, description="exponent that weakens noise, 2 to 4; none by default")
-    highest_hz: float | None = Field(None, gt=0, description="frequencies above stay empty; Nyquist by default")
+    band: float = Field(
+        1e-3, ge=0, lt=1, description="frequencies with less than this share of the strongest one's amplitude stay empty"
+    )
     alpha: float = Field(1.0, gt=0, le=1, description="1 keeps recorded traces; less lets noise on them go")
     window: tuple[int, int, int] | None = Field((32, 32, 128), description="(crossline, inline, sample) of windows")
     overlap: float = Field(0.5, ge=0, lt=1, description="share of neighbouring windows in common")
@@ -40,24 +44,19 @@ class MSSA(Method):
 
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         A = sampling_of(problem, self.name)
-        share = 1.0
-        if self.highest_hz is not None:
-            grid = problem.grid
-            if not isinstance(grid, SurveyGrid) or grid.sample_unit != "s":
-                raise ConfigError("method.highest_hz is for samples in time, these are in depth: leave it out.")
-            share = min(1.0, 2 * self.highest_hz * grid.sample_step)
         data, live = A.gridded(problem.y), A.live
-        cube = windowed(
-            run, data, self.window, self.overlap, lambda part: self._solve(data[part], live[part[:2]], share)
-        )
+        cube = windowed(run, data, self.window, self.overlap, lambda part: self._solve(data[part], live[part[:2]]))
         return finish_cube(problem, cube, exact=self.alpha == 1)
 
-    def _solve(self, data: Tensor, live: Tensor, share: float) -> Tensor:
-        """The window of `data` filled, up to a share of the Nyquist frequency."""
-        length = 2 * data.shape[2]  # so that the end of a trace does not meet its beginning
+    def _solve(self, data: Tensor, live: Tensor) -> Tensor:
+        """The window of `data` filled."""
+        length = data.shape[2] + PAD
         spectrum = torch.fft.rfft(data, length)
-        kept = max(2, int(share * (spectrum.shape[2] - 1)) + 1)
-        D = spectrum[..., :kept].permute(2, 0, 1)
+        strength = torch.linalg.vector_norm(spectrum, dim=(0, 1))
+        kept = torch.nonzero(strength > self.band * strength.max()).flatten()
+        if len(kept) == 0:
+            return torch.zeros_like(data)
+        D = spectrum[..., kept].permute(2, 0, 1)
         hankel = PlaneHankel((data.shape[0], data.shape[1]), data.device)
         mask = live[..., 0]
         s = D
@@ -65,5 +64,5 @@ class MSSA(Method):
             z = hankel.reduced(s, self.rank, self.damping)
             s = self.alpha * D + (1 - self.alpha * mask) * z
         filled = torch.zeros_like(spectrum)
-        filled[..., :kept] = s.permute(1, 2, 0)
+        filled[..., kept] = s.permute(1, 2, 0)
         return torch.fft.irfft(filled, length)[..., : data.shape[2]]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -13,6 +11,7 @@ from recon3d.methods.base import Method, Models, Reconstruction
 from recon3d.methods.seismic import finish_cube, sampling_of, windowed
 from recon3d.problem import Problem
 from recon3d.run import Run
+from recon3d.solvers.pocs import fourier_fill
 
 
 class POCS(Method):
@@ -46,18 +45,12 @@ class POCS(Method):
         return finish_cube(problem, cube, exact=self.alpha == 1)
 
     def _solve(self, data: Tensor, live: Tensor) -> Tensor:
-        if not data.any():
-            return torch.zeros_like(data)
-        sides = [self.pad] * 6
-        data, live = F.pad(data, sides), F.pad(live, sides)
-        x = data
-        largest = float(torch.fft.rfftn(data).abs().max())
-        ratio = self.lowest / self.highest
-        for k in range(self.iterations):
-            threshold = largest * self.highest * ratio ** (k / max(1, self.iterations - 1))
-            spectrum = torch.fft.rfftn(x)
-            spectrum[spectrum.abs() < threshold] = 0
-            z = torch.fft.irfftn(spectrum, x.shape)
-            x = self.alpha * data + (1 - self.alpha * live) * z
-        inner: list[slice] = [slice(self.pad, n - self.pad) for n in x.shape]
-        return x[tuple(inner)]
+        return fourier_fill(
+            data,
+            live,
+            iterations=self.iterations,
+            highest=self.highest,
+            lowest=self.lowest,
+            pad=self.pad,
+            alpha=self.alpha,
+        )

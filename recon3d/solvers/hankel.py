@@ -11,7 +11,7 @@ __all__ = ["PlaneHankel"]
 
 EXTRA = 6
 """Columns of the random test matrix beyond the rank."""
-POWER_STEPS = 2
+POWER_STEPS = 1
 
 
 class PlaneHankel:
