@@ -75,7 +75,7 @@ def lines(facts: dict[str, Any], indent: str = "") -> list[str]:
 def _volume(volume: Volume) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "holds": "volume" if volume.data.ndim == 3 else "time series",
-        "axes": "z y x" if volume.data.ndim == 3 else "t z y x",
+        "axes": _axes(volume),
         "shape": list(volume.data.shape),
         "type": str(volume.data.dtype),
         "units": volume.units,
@@ -97,6 +97,11 @@ def _volume(volume: Volume) -> dict[str, Any]:
     if assumed:
         facts["missing or assumed"] = assumed
     return facts
+
+
+def _axes(volume: Volume) -> str:
+    space = "crossline inline sample" if isinstance(volume.grid, SurveyGrid) else "z y x"
+    return space if volume.data.ndim == 3 else f"t {space}"
 
 
 def _scan(scan: Scan) -> dict[str, Any]:

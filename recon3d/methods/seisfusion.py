@@ -35,6 +35,7 @@ class SeisFusion(Method):
     name: ClassVar[str] = "seisfusion"
     summary: ClassVar[str] = "seismic: learned; wide gaps and faults, with samples and their spread; minutes"
     roles: ClassVar[dict[str, str]] = {"interpolator": "denoiser of cubes that sees the recorded traces"}
+    kinds: ClassVar[dict[str, str]] = {"interpolator": "interpolator"}
 
     steps: int = Field(20, ge=1, description="network calls per tile and sample")
     samples: int = Field(1, ge=1, description="runs; their mean is the result, their spread the uncertainty")

@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import recon3d
 from operators.blocks import Blocks
 from operators.reduce import norm
 from recon3d.acquisitions import is_stack_of_slices, on_grid, select_views, water_attenuation_per_mm
 from recon3d.acquisitions.mri import split_readout
+from recon3d.acquisitions.seismic import fold_of
 from recon3d.config import ReconstructConfig, SimulateConfig, parse_bytes
 from recon3d.errors import ConfigError, DeviceError, InputError
-from recon3d.grid import AffineGrid
-from recon3d.io import atomic_path, load, save
+from recon3d.grid import AffineGrid, SurveyGrid
+from recon3d.io import atomic_path, load, save, segy
 from recon3d.io.atomic import check_output
 from recon3d.io.formats import writer_for
 from recon3d.io.inspect import dead_coils
@@ -217,17 +219,35 @@ def reconstruct_case(
             "trace": run.trace,
             "versions": versions(),
         }
-        write_result(result, output, record, overwrite, _volumes(result, output, config))
+        headers = {"like": path, "read_as": config.read} if segy.matches(path) else None
+        live = fold_of(plan.scan) > 0 if plan.scan.kind == "seismic" else None
+        write_result(
+            result, output, record, overwrite, _volumes(result, output, config), headers=headers, live=live
+        )
         run.finish(sibling(output, ".html"))
     return result
 
 
 def write_result(
-    result: Reconstruction, output: Path, record: Mapping[str, Any], overwrite: bool, volumes: Mapping[Path, Volume]
+    result: Reconstruction,
+    output: Path,
+    record: Mapping[str, Any],
+    overwrite: bool,
+    volumes: Mapping[Path, Volume],
+    *,
+    headers: Mapping[str, Any] | None = None,
+    live: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Volumes by their files, picture, report and, last, the record that says they are whole: all, or nothing."""
+    """Volumes by their files, picture, report and, last, the record that says they are whole: all, or nothing.
+
+    Parameters
+    ----------
+    headers : options of SEG-Y outputs: the file whose headers they take over
+    live : which traces of a survey were recorded, for its picture
+    """
     from recon3d.report.html import case_report
     from recon3d.report.pictures import three_planes
+    from recon3d.report.seismic import survey_sheet
 
     written: list[Path] = []
     with ExitStack() as outputs:  # files get their names when it ends, the last entered first
@@ -239,11 +259,13 @@ def write_result(
         write_record(temporary(sibling(output, ".recon.json")), record, overwrite=True)
         if isinstance(result.volume.grid, AffineGrid):
             temporary(sibling(output, ".png")).write_bytes(three_planes(result.volume))
+        elif isinstance(result.volume.grid, SurveyGrid):
+            temporary(sibling(output, ".png")).write_bytes(survey_sheet(result.volume, live))
         layers = {"result": result.volume, "uncertainty": result.uncertainty}
         report = case_report({name: layer for name, layer in layers.items() if layer is not None}, record)
         temporary(sibling(output, ".html")).write_text(report, encoding="utf-8")
         for path, volume in volumes.items():
-            save(volume, temporary(path))
+            save(volume, temporary(path), **(headers or {} if writer_for(path)[0] == "segy" else {}))
         for path in written:  # a full disk may show only now; no file has its name yet
             with path.open("rb") as stream:
                 os.fsync(stream)
@@ -300,7 +322,7 @@ def _volumes(result: Reconstruction, output: Path, config: ReconstructConfig) ->
 
 def _beside(output: Path, word: str) -> Path:
     """The file of another volume beside the output: ``a.nii.gz`` and "phase" give ``a.phase.nii.gz``."""
-    for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".npy"):
+    for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".npy", ".sgy", ".segy"):
         if output.name.endswith(suffix):
             return sibling(output, f".{word}{suffix}")
     return output.with_name(f"{output.name}.{word}")
