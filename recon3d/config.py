@@ -199,7 +199,7 @@ class SimulateConfig(Section):
 
     task: Literal["simulate"] = "simulate"
     description: str = ""
-    kind: Literal["ct", "mri", "ct-series", "mri-series"]
+    kind: Literal["ct", "mri", "ct-series", "mri-series", "seismic"]
     noise: Section
     finer: int = Field(2, ge=1, description="how much finer than the volume the truth is represented; 1: inverse crime")
     units: str | None = Field(None, description="unit of the volume where its file does not say, e.g. HU or 1/mm")
@@ -292,11 +292,31 @@ class SimulateMRISeriesConfig(SimulateConfig):
         return self.model_dump(include={"kind", "coils", "sampling", "acceleration", "centre_lines", "spokes"})
 
 
+class TraceNoiseConfig(Section):
+    """Noise that is added to simulated traces."""
+
+    noise_share: float = Field(0.0, ge=0, description="root mean square of white noise, as a share of the traces'")
+
+
+class SimulateSeismicConfig(SimulateConfig):
+    """A complete seismic cube that loses traces."""
+
+    kind: Literal["seismic"]
+    mask: Literal["random", "regular", "gap", "lines", "block"] = Field("random", description="which traces are missing")
+    missing: float = Field(0.5, gt=0, lt=1, description="share of traces that are missing")
+    noise: TraceNoiseConfig = TraceNoiseConfig()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.model_dump(include={"kind", "mask", "missing"})
+
+
 _SIMULATIONS: dict[str, type[SimulateConfig]] = {
     "ct": SimulateCTConfig,
     "mri": SimulateMRIConfig,
     "ct-series": SimulateCTSeriesConfig,
     "mri-series": SimulateMRISeriesConfig,
+    "seismic": SimulateSeismicConfig,
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import recon3d
 from operators.blocks import Blocks
@@ -25,10 +26,11 @@ from recon3d.acquisitions import (
     water_attenuation_per_mm,
 )
 from recon3d.acquisitions.mri import split_readout
+from recon3d.acquisitions.seismic import fold_of
 from recon3d.config import EvidenceConfig, ReconstructConfig, SimulateConfig, parse_bytes
 from recon3d.errors import ConfigError, DeviceError, InputError
-from recon3d.grid import AffineGrid
-from recon3d.io import atomic_path, load, save
+from recon3d.grid import AffineGrid, SurveyGrid
+from recon3d.io import atomic_path, load, save, segy
 from recon3d.io.atomic import check_output
 from recon3d.io.formats import writer_for
 from recon3d.io.inspect import dead_coils
@@ -267,7 +269,10 @@ def reconstruct_case(
             "versions": versions(),
             **result.details,
         }
-        write_result(result, output, record, overwrite, _volumes(result, output, config, evidence), evidence)
+        headers = {"like": path, "read_as": config.read} if segy.matches(path) else None
+        live = fold_of(plan.scan) > 0 if plan.scan.kind == "seismic" else None
+        volumes = _volumes(result, output, config, evidence)
+        write_result(result, output, record, overwrite, volumes, evidence, headers=headers, live=live)
         run.finish(sibling(output, ".html"))
     return result
 
@@ -279,11 +284,21 @@ def write_result(
     overwrite: bool,
     volumes: Mapping[Path, Volume],
     evidence: Evidence,
+    *,
+    headers: Mapping[str, Any] | None = None,
+    live: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Volumes by their files, picture, report and, last, the record that says they are whole: all, or nothing."""
+    """Volumes by their files, picture, report and, last, the record that says they are whole: all, or nothing.
+
+    Parameters
+    ----------
+    headers : options of SEG-Y outputs: the file whose headers they take over
+    live : which traces of a survey were recorded, for its picture
+    """
     from recon3d.report.animation import animated
     from recon3d.report.html import case_report
     from recon3d.report.pictures import three_planes
+    from recon3d.report.seismic import survey_sheet
 
     written: list[Path] = []
     with ExitStack() as outputs:  # files get their names when it ends, the last entered first
@@ -297,13 +312,15 @@ def write_result(
             temporary(sibling(output, ".png")).write_bytes(three_planes(result.volume))
             if _moves(result.volume.data.ndim, len(result.volume.data)):
                 temporary(sibling(output, ".gif")).write_bytes(animated(result.volume))
+        elif isinstance(result.volume.grid, SurveyGrid):
+            temporary(sibling(output, ".png")).write_bytes(survey_sheet(result.volume, live))
         layers = {"result": result.volume, "uncertainty": result.uncertainty, **evidence.volumes, **result.others}
         shown = {name: layer for name, layer in layers.items() if layer is not None}
         told = {"uncertainty": str(result.facts["error_bar"])} if "error_bar" in result.facts else {}
         report = case_report(shown, record, notes={**NOTES, **told}, history=result.history)
         temporary(sibling(output, ".html")).write_text(report, encoding="utf-8")
         for path, volume in volumes.items():
-            save(volume, temporary(path))
+            save(volume, temporary(path), **(headers or {} if writer_for(path)[0] == "segy" else {}))
         for path in written:  # a full disk may show only now; no file has its name yet
             with path.open("rb") as stream:
                 os.fsync(stream)
@@ -381,7 +398,7 @@ def _check_series(problem: Problem, output: Path, overwrite: bool) -> None:
 def _beside(output: Path, name: str) -> Path:
     """The file of another volume beside the output: ``a.nii.gz`` and "null space" give ``a.null-space.nii.gz``."""
     word = name.replace(" ", "-")
-    for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".npy"):
+    for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".npy", ".sgy", ".segy"):
         if output.name.endswith(suffix):
             return sibling(output, f".{word}{suffix}")
     return output.with_name(f"{output.name}.{word}")
