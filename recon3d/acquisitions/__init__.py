@@ -31,7 +31,11 @@ __all__ = [
 
 Acquisition = Callable[[Scan, torch.device, torch.dtype], LinearOperator]
 
-_BUILT_IN = {"ct": "recon3d.acquisitions.ct:ct", "mri": "recon3d.acquisitions.mri:mri"}
+_BUILT_IN = {
+    "ct": "recon3d.acquisitions.ct:ct",
+    "mri": "recon3d.acquisitions.mri:mri",
+    "image": "recon3d.acquisitions.image:image",
+}
 _REGISTRY: dict[str, Acquisition] = {}
 
 

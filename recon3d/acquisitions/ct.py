@@ -75,6 +75,7 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     acquisition may place the centre of the grid elsewhere by ``grid_centre_mm`` (z, y, x).
     """
     from operators.tomography import ConeProjector, ImageGrid, Projector, TomographyGeometry
+    from recon3d.acquisitions.ct_checks import check_ct
 
     if not isinstance(scan.grid, AffineGrid):
         raise InputError(f"CT scans are reconstructed on an AffineGrid, got {type(scan.grid).__name__}.")
@@ -83,6 +84,7 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     centre_mm = tuple(float(v) for v in np.asarray(centre).ravel()) if centre is not None else (0.0, 0.0, 0.0)
     grid = ImageGrid(scan.grid.shape, scan.grid.voxel_mm, centre_mm)  # type: ignore[arg-type]
     geometry = TomographyGeometry.from_dict(scan.acquisition)
+    check_ct(scan, geometry, scan.grid)
     projector = ConeProjector if geometry.kind == "cone" else Projector
     return projector(geometry, grid, dtype=dtype, device=device)
 

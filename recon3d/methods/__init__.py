@@ -21,6 +21,7 @@ _BUILT_IN = {
     "cgls": "recon3d.methods.cgls:CGLS",
     "tv": "recon3d.methods.tv:TV",
     "dds": "recon3d.methods.dds:DDS",
+    "denoise": "recon3d.methods.denoise:Denoise",
     "zero_filled": "recon3d.methods.zero_filled:ZeroFilled",
     "cg_sense": "recon3d.methods.cg_sense:CGSense",
     "l1_wavelet": "recon3d.methods.l1_wavelet:L1Wavelet",

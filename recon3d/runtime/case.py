@@ -12,18 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import recon3d
 from operators.blocks import Blocks
 from operators.reduce import norm
 from recon3d.acquisitions import is_stack_of_slices, on_grid, select_views, water_attenuation_per_mm
+from recon3d.acquisitions.ct_checks import doubts, field_of_view
+from recon3d.acquisitions.image import image_scan
 from recon3d.acquisitions.mri import split_readout
 from recon3d.config import ReconstructConfig, SimulateConfig, parse_bytes
 from recon3d.errors import ConfigError, DeviceError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.io import atomic_path, load, save
 from recon3d.io.atomic import check_output
-from recon3d.io.formats import writer_for
+from recon3d.io.formats import format_for, writer_for
 from recon3d.io.inspect import dead_coils
 from recon3d.io.parts import magnitude, phase
 from recon3d.methods import make_method
@@ -64,9 +67,13 @@ class CasePlan:
     input_hash: str
 
     def told(self) -> list[str]:
-        """What was done to the scan before, and what it lacks, for the record."""
+        """What was done to the scan before, what it lacks and what can hardly be right, for the record."""
         dead = ", ".join(map(str, dead_coils(self.scan)))
-        return [*sentences(self.scan), *([f"coil {dead} holds no signal, so it is left out"] if dead else [])]
+        return [
+            *sentences(self.scan),
+            *doubts(self.scan),
+            *([f"coil {dead} holds no signal, so it is left out"] if dead else []),
+        ]
 
     def lines(self) -> list[str]:
         """The plan for a person."""
@@ -89,17 +96,23 @@ class CasePlan:
 
 def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     """The scan in a file, with what the configuration adds to it."""
+    known = config.scan
     options = dict(config.read) if config.source is None else {**config.read, "mapping": config.source}
+    if known.image is not None and config.source is None and format_for(path)[0] == "dicom":
+        options = {"gaps": "nan", **options}  # a missing slice is restored, not refused
     found = load(path, **options)
     if isinstance(found, Volume):
-        raise InputError(
-            f"{path} holds a volume, not measurements: scan it with `recon3d simulate {path.name} SCAN.h5 --config "
-            "ct-parallel`, then reconstruct that."
-        )
+        if known.image is None:
+            raise InputError(
+                f"{path} holds a volume, not measurements: scan it with `recon3d simulate {path.name} SCAN.h5 --config "
+                "ct-parallel` and reconstruct that, or restore it with a recipe such as denoise-tv or thin-slices-tv."
+            )
+        return _on_grid(image_scan(found, **known.image.model_dump(), noise_std=known.noise_std), config)
+    if known.image is not None:
+        raise ConfigError(f"scan.image restores a volume, {path} holds a scan of kind '{found.kind}': leave it out.")
     scan = found
     if config.preprocess is not None:
         scan = preprocess(scan, **config.preprocess.model_dump())
-    known = config.scan
     water = known.water_per_mm
     if known.energy_kev is not None:
         water = water_attenuation_per_mm(known.energy_kev)
@@ -128,13 +141,14 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     device = choose_device(config.run.device)
     threads = set_threads(config.run.threads)
     scan = load_scan(path, config)
+    support = _support(scan, config.scan.support)
     try:
-        problem = problem_for(scan, device=device)
+        problem = problem_for(scan, device=device, support=support)
     except DeviceError:
         if config.run.device != "auto" or device == "cpu":
             raise
         device = "cpu"  # this kind of scan has no version for the GPU
-        problem = problem_for(scan, device=device)
+        problem = problem_for(scan, device=device, support=support)
     if (config.complex or config.phase) and not problem.domain.is_complex:
         raise ConfigError(
             f"'complex' and 'phase' are for complex images, that of '{scan.name}' is real: leave them out."
@@ -149,6 +163,19 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
         input_hash, config.model_dump(mode="json"), {role: model.card.sha256 for role, model in models.items()}
     )
     return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash)
+
+
+def _support(scan: Scan, choice: str | None) -> NDArray[Any] | None:
+    """The support that the configuration names: the detector's field of view, or a mask in a volume file."""
+    if choice is None or choice == "field-of-view":
+        return None if choice is None else field_of_view(scan)
+    mask = load(choice)
+    if not isinstance(mask, Volume) or mask.data.shape != tuple(scan.grid.shape):
+        raise InputError(
+            f"scan.support={choice} must be a volume of the result's shape {tuple(scan.grid.shape)}, got {mask!r}: "
+            "resample it onto that grid."
+        )
+    return (mask.data > 0).astype(np.float32)
 
 
 def check_outputs(output: Path, overwrite: bool, suffixes: Sequence[str] = ()) -> None:
