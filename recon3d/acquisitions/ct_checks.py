@@ -113,8 +113,8 @@ def doubts(scan: Scan) -> list[str]:
             expected = f"water has {water:.3g}" if water is not None else f"matter has {low:g} to {high:g}"
             likely = water or (high if per_mm > high else low)
             found.append(
-                f"unit: the longest rays lose {per_mm:.2g} per mm, {expected}; lengths look {_guess(likely / per_mm)}, or the "
-                "attenuation of water is another"
+                f"unit: the longest rays lose {per_mm:.2g} per mm, {expected}; lengths look "
+                f"{_guess(likely / per_mm)}, or the attenuation of water is another"
             )
     if seen < LITTLE_SEEN * half:
         found.append(

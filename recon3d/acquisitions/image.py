@@ -19,8 +19,8 @@ from recon3d.volume import Volume
 WATER_PER_MM = 0.0193
 """Scale between HU and 1/mm inside a problem; it cancels on the way out."""
 VACUUM_HU, BODY_HU = -1000.0, -500.0
-LEAST_HU = -1024.0
-"""Values below are padding, not attenuation."""
+LEAST_HU = -1500.0
+"""Values below are padding: no noise reaches so far below vacuum."""
 
 
 def image(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:

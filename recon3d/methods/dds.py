@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from operators.differences import Boundary
+from operators.slices import SliceSampling
 from operators.tomography import Projector, filtered_backprojection
 from recon3d.errors import ConfigError, ModelError
 from recon3d.methods.base import Method, Models, Reconstruction, finish
@@ -48,7 +49,9 @@ class DDS(Method):
     sigma_min: float = Field(0.01, gt=0, description="noise at the end; the prior's smallest if that is more")
     spacing: Spacing = Field("leading_int", description="of the times of grid 'vp'; leading_int may give more steps")
     final: Final = Field("denoise", description="the end: a denoised image, as in DDS's code, or none")
-    start: Literal["noise", "fbp", "cgls"] = Field("noise", description="from noise, or late from an image of the data")
+    start: Literal["noise", "fbp", "cgls", "interpolation"] = Field(
+        "noise", description="from noise, or late from an image of the data (interpolation: of measured slices)"
+    )
     sigma_start: float = Field(1.0, gt=0, description="noise on the image of a late start")
     eta: float = Field(0.85, ge=0, le=1, description="share of the noise drawn anew at each step")
     eta_mode: EtaMode = Field("public", description="as in DDS's code (amplitude), or as in the DDIM paper")
@@ -156,6 +159,8 @@ class DDS(Method):
             return noise.mul_(math.hypot(step.a * std, step.b)).add_(step.a * mean)
         if self.start == "fbp" and isinstance(problem.A, Projector):
             image = task.normalization.apply(filtered_backprojection(problem.A, problem.y, filter="hann"))
+        elif self.start == "interpolation" and isinstance(problem.A, SliceSampling):
+            image = task.normalization.apply(problem.A.interpolated(problem.y))
         else:
             batch_ndim = 0 if slice_axis(task.A) is None else 1
             image = conjugate_gradient(task.A.gram, task.A.H(task.y), max_steps=START_STEPS, batch_ndim=batch_ndim).x

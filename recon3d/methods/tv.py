@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
+from operators.slices import SliceSampling
 from recon3d.grid import AffineGrid
 from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.problem import Problem
@@ -57,6 +58,9 @@ class TV(Method):
         if isinstance(problem.grid, AffineGrid):
             edge = problem.grid.voxel_mm
             spacing = [edge[axis] / min(edge[a] for a in axes) for axis in axes]
+        start = None
+        if isinstance(problem.A, SliceSampling):  # nothing in the data moves a missing slice away from zero
+            start = task.normalization.apply(problem.A.interpolated(problem.y))
         run.begin(self.iterations, {})
 
         def report(step: int, x: Tensor, residual: Tensor) -> bool:
@@ -67,6 +71,7 @@ class TV(Method):
             task.A,
             task.y,
             self.weight + self.noise_weight * (task.noise_std or 0.0),
+            start,
             axes=axes,
             spacing=spacing,
             nonnegative=self.nonnegative and not problem.signed,

@@ -43,8 +43,8 @@ def tv_primal_dual(
 
     The steps of image and duals are balanced while it runs, by less and less, so that it converges for any scale of
     the problem. Holds four volumes, three more per axis, and four data arrays beside y. Parameters are those of
-    `recon3d.solvers.tv.tv_least_squares`; `relative_residual` is the largest change in a step, of x / tau over A^H y
-    and of p / sigma over y.
+    `recon3d.solvers.tv.tv_least_squares`; `relative_residual` is the largest change in two steps, of x / tau over
+    A^H y and of p / sigma over y.
 
     References
     ----------
@@ -60,7 +60,7 @@ def tv_primal_dual(
     Ax: Any = A(x)
     p: Any = y * 0.0
     pulled, q = torch.zeros_like(x), x.new_zeros((len(prox.axes), *x.shape))
-    residual, stopped_by = math.inf, "max_steps"
+    changes, residual, stopped_by = (math.inf, math.inf), math.inf, "max_steps"
     objectives: list[float] = []
     while len(objectives) < max_steps and stopped_by == "max_steps":
         tau, sigma = balance / strength, 0.5 / (balance * strength)
@@ -71,9 +71,10 @@ def tv_primal_dual(
         if weight > 0 and steepness:
             prox.raise_dual(q, torch.sub(2 * new, x), weight, slope_step)
         pulled = A.H(p_new)
+        before = changes
         changes = float(norm(new - x)) / (tau * image_scale), float(norm(p_new - p)) / (sigma * data_scale)
         x, Ax, p = new, A_new, p_new
-        residual = max(changes)
+        residual = max(*before, *changes)  # a change of q alone moves x one step later
         if max(changes) > 2 * min(changes):
             factor = 1.0 - change_of_balance
             balance *= 1 / factor if changes[0] > changes[1] else factor
