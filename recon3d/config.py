@@ -84,6 +84,15 @@ class SeriesConfig(Section):
         return self
 
 
+class ImageConfig(Section):
+    """A volume that is itself the measurement: to be denoised, or its slices made thinner or filled in."""
+
+    slice_mm: float | None = Field(None, gt=0, description="pitch of the slices of the result; the volume's by default")
+    thickness_mm: float | None = Field(None, gt=0, description="of the measured slices; with slice_mm their pitch")
+    profile: Literal["box", "gaussian"] = Field("box", description="sensitivity across a thick slice")
+    missing: tuple[int, ...] = Field((), description="slices that are not used, counted from 0")
+
+
 class ScanConfig(Section):
     """What is known of the scan beyond its file."""
 
@@ -91,9 +100,11 @@ class ScanConfig(Section):
     energy_kev: float | None = Field(None, gt=0, description="effective energy, from which water's attenuation follows")
     photons: float | None = Field(None, gt=0, description="unattenuated photons per detector pixel")
     noise_std: float | None = Field(None, gt=0, description="standard deviation of the noise in the data")
+    support: str | None = Field(None, description="field-of-view, or a mask file: where the object can be")
     views: ViewsConfig = ViewsConfig()
     series: SeriesConfig = SeriesConfig()
     mri: MRIConfig = MRIConfig()
+    image: ImageConfig | None = Field(None, description="restore a volume (DICOM, NIfTI) instead of a scan")
 
     @model_validator(mode="after")
     def _one_calibration(self) -> ScanConfig:
@@ -101,6 +112,10 @@ class ScanConfig(Section):
             raise ValueError("water is stated once, by water_per_mm or by energy_kev")
         if self.photons is not None and self.noise_std is not None:
             raise ValueError("the noise is stated once, by photons or by noise_std")
+        if self.image is not None:
+            others = self.model_dump(exclude={"image", "noise_std", "support"}, exclude_defaults=True)
+            if others:
+                raise ValueError(f"{next(iter(others))} is for measurements, not for a volume with scan.image")
         return self
 
 

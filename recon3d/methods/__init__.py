@@ -24,6 +24,7 @@ _BUILT_IN = {
     "dds": "recon3d.methods.dds:DDS",
     "active_sampling": "recon3d.methods.active_sampling:ActiveSampling",
     "diffusion_mbir": "recon3d.methods.diffusion_mbir:DiffusionMBIR",
+    "denoise": "recon3d.methods.denoise:Denoise",
     "zero_filled": "recon3d.methods.zero_filled:ZeroFilled",
     "cg_sense": "recon3d.methods.cg_sense:CGSense",
     "l1_wavelet": "recon3d.methods.l1_wavelet:L1Wavelet",

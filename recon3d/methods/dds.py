@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from operators.differences import Boundary
+from operators.slices import SliceSampling
 from recon3d.errors import ConfigError
 from recon3d.methods.base import Method, Models, Reconstruction
 from recon3d.methods.samples import Samples, denoiser_of, first_state, image_of_data, step_noise
@@ -54,8 +55,10 @@ class DDS(Method):
     sigma_min: float = Field(0.01, gt=0, description="noise at the end; the prior's smallest if that is more")
     spacing: Spacing = Field("leading_int", description="of the times of grid 'vp'; leading_int may give more steps")
     final: Final = Field("denoise", description="the end: a denoised image, as in DDS's code, or none")
-    start: Literal["noise", "fbp", "cgls", "supervised"] = Field(
-        "noise", description="from noise, or late from an image: of the data alone, or of a network (models.start)"
+    start: Literal["noise", "fbp", "cgls", "interpolation", "supervised"] = Field(
+        "noise",
+        description="from noise, or late from an image: of the data alone (interpolation: of measured slices), or of a "
+        "network (models.start)",
     )
     sigma_start: float = Field(1.0, gt=0, description="noise on the image of a late start")
     eta: float = Field(0.85, ge=0, le=1, description="share of the noise drawn anew at each step")
@@ -184,6 +187,8 @@ class DDS(Method):
             return first_state(step, noise, mean, std)
         if self.start == "supervised":
             image = task.normalization.apply(reconstructor_of(self.name, models, "start")(problem, "sense"))
+        elif self.start == "interpolation" and isinstance(problem.A, SliceSampling):
+            image = task.normalization.apply(problem.A.interpolated(problem.y))
         else:
             image = image_of_data(problem, task, fbp=self.start == "fbp")
         return noise.mul_(step.b).add_(image, alpha=step.a)

@@ -25,6 +25,8 @@ from recon3d.acquisitions import (
     still,
     water_attenuation_per_mm,
 )
+from recon3d.acquisitions.ct_checks import doubts, field_of_view
+from recon3d.acquisitions.image import image_scan
 from recon3d.acquisitions.mri import split_readout
 from recon3d.acquisitions.seismic import fold_of
 from recon3d.config import EvidenceConfig, ReconstructConfig, SimulateConfig, parse_bytes
@@ -32,7 +34,7 @@ from recon3d.errors import ConfigError, DeviceError, InputError
 from recon3d.grid import AffineGrid, SurveyGrid
 from recon3d.io import atomic_path, load, save, segy
 from recon3d.io.atomic import check_output
-from recon3d.io.formats import writer_for
+from recon3d.io.formats import format_for, writer_for
 from recon3d.io.inspect import dead_coils
 from recon3d.io.nifti import check_even_times
 from recon3d.io.parts import magnitude, phase
@@ -81,9 +83,13 @@ class CasePlan:
     evidence: EvidenceConfig | None = None
 
     def told(self) -> list[str]:
-        """What was done to the scan before, and what it lacks, for the record."""
+        """What was done to the scan before, what it lacks and what can hardly be right, for the record."""
         dead = ", ".join(map(str, dead_coils(self.scan)))
-        return [*sentences(self.scan), *([f"coil {dead} holds no signal, so it is left out"] if dead else [])]
+        return [
+            *sentences(self.scan),
+            *doubts(self.scan),
+            *([f"coil {dead} holds no signal, so it is left out"] if dead else []),
+        ]
 
     def warnings(self) -> list[str]:
         """What a person should know before the first iteration."""
@@ -115,17 +121,23 @@ class CasePlan:
 
 def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     """The scan in a file, with what the configuration adds to it."""
+    known = config.scan
     options = dict(config.read) if config.source is None else {**config.read, "mapping": config.source}
+    if known.image is not None and config.source is None and format_for(path)[0] == "dicom":
+        options = {"gaps": "nan", **options}  # a missing slice is restored, not refused
     found = load(path, **options)
     if isinstance(found, Volume):
-        raise InputError(
-            f"{path} holds a volume, not measurements: scan it with `recon3d simulate {path.name} SCAN.h5 --config "
-            "ct-parallel`, then reconstruct that."
-        )
+        if known.image is None:
+            raise InputError(
+                f"{path} holds a volume, not measurements: scan it with `recon3d simulate {path.name} SCAN.h5 --config "
+                "ct-parallel` and reconstruct that, or restore it with a recipe such as denoise-tv or thin-slices-tv."
+            )
+        return _on_grid(image_scan(found, **known.image.model_dump(), noise_std=known.noise_std), config)
+    if known.image is not None:
+        raise ConfigError(f"scan.image restores a volume, {path} holds a scan of kind '{found.kind}': leave it out.")
     scan = found
     if config.preprocess is not None:
         scan = preprocess(scan, **config.preprocess.model_dump())
-    known = config.scan
     water = known.water_per_mm
     if known.energy_kev is not None:
         water = water_attenuation_per_mm(known.energy_kev)
@@ -159,13 +171,14 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     device = choose_device(config.run.device)
     threads = set_threads(config.run.threads)
     scan = load_scan(path, config)
+    support = _support(scan, config.scan.support)
     try:
-        problem = problem_for(scan, device=device)
+        problem = problem_for(scan, device=device, support=support)
     except DeviceError:
         if config.run.device != "auto" or device == "cpu":
             raise
         device = "cpu"  # this kind of scan has no version for the GPU
-        problem = problem_for(scan, device=device)
+        problem = problem_for(scan, device=device, support=support)
     if (config.complex or config.phase) and not problem.domain.is_complex:
         raise ConfigError(
             f"'complex' and 'phase' are for complex images, that of '{scan.name}' is real: leave them out."
@@ -190,6 +203,19 @@ def _evidence(problem: Problem, method: Method, config: ReconstructConfig, memor
     needed = volumes_needed(config.evidence, classical_method(problem, config.evidence))
     whole = needed * problem.domain.nbytes + 3 * problem.A.range.nbytes
     return config.evidence if whole <= memory.limit else None
+
+
+def _support(scan: Scan, choice: str | None) -> NDArray[Any] | None:
+    """The support that the configuration names: the detector's field of view, or a mask in a volume file."""
+    if choice is None or choice == "field-of-view":
+        return None if choice is None else field_of_view(scan)
+    mask = load(choice)
+    if not isinstance(mask, Volume) or mask.data.shape != tuple(scan.grid.shape):
+        raise InputError(
+            f"scan.support={choice} must be a volume of the result's shape {tuple(scan.grid.shape)}, got {mask!r}: "
+            "resample it onto that grid."
+        )
+    return (mask.data > 0).astype(np.float32)
 
 
 def check_outputs(output: Path, overwrite: bool, suffixes: Sequence[str] = ()) -> None:
