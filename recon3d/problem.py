@@ -246,9 +246,12 @@ class Problem:
         )
 
     def normalization_from(self, normalization: Normalization, units: str) -> Normalization:
-        """A model's range, stated in `units` (the card's), as a range of this problem's image."""
+        """A model's range, stated in `units` (the card's), as a range of this problem's image.
+
+        The values of an MR image have no unit, so a range in "1" is relative there.
+        """
         own_units, output = self.output
-        if units == own_units:
+        if units == own_units and not (units == "1" and isinstance(self.A, Encoding)):
             return Normalization(scale=normalization.scale * output.scale, offset=output.invert(normalization.offset))
         if units == "1":  # a relative range: one is the typical value of the image
             scale = self.image_scale

@@ -75,8 +75,8 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     """Line integrals of attenuation (dimensionless) of an image in 1/mm.
 
     The scanner frame has its origin at the centre of rotation and its axes along the voxel axes of the grid; the
-    acquisition may place the centre of the grid elsewhere by ``grid_centre_mm`` (z, y, x). With ``times_s``, one per view,
-    the image is a series: views of equal time, or each ``views_per_frame`` of them, see a frame.
+    acquisition may place the centre of the grid elsewhere by ``grid_centre_mm`` (z, y, x). With ``times_s``, one per
+    view, the image is a series: views of equal time, or each ``views_per_frame`` of them, see a frame.
     """
     from operators.series import ViewSeries
     from operators.tomography import ConeProjector, ImageGrid, Projector, TomographyGeometry

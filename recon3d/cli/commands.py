@@ -38,6 +38,7 @@ def reconstruct(
     from_record: Annotated[Path | None, typer.Option("--from", help="repeat the run of a .recon.json")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
     max_memory: Annotated[str | None, typer.Option("--max-memory", help="limit such as 4G")] = None,
+    time_budget: Annotated[str | None, typer.Option("--time-budget", help="e.g. 5m, for method=auto")] = None,
     force_prior: Annotated[bool, typer.Option("--force-prior", help="go on although a model does not fit")] = False,
     complex_values: Annotated[bool, typer.Option("--complex", help="write complex images, not magnitudes")] = False,
     phase: Annotated[bool, typer.Option("--phase", help="write the phase of a complex image beside it")] = False,
@@ -59,13 +60,11 @@ def reconstruct(
         if output is None:  # `reconstruct --from r.recon.json OUT`: the one path given is the output
             input, output = recorded_input(record), input
         name, content = from_record.name, record["config"]
-    elif config is None:
-        raise ConfigError("Give a recipe with --config: `recon3d configs` lists them, e.g. --config ct-parallel-tv.")
     else:
-        name, content = read_recipe(config)
+        name, content = read_recipe(config or "auto")
     if input is None or output is None:
         raise ConfigError("Give an input and an output: recon3d reconstruct SCAN.h5 VOLUME.nii.gz --config NAME.")
-    extra = {"source": source, "run.threads": threads, "run.max_memory": max_memory}
+    extra = {"source": source, "run.threads": threads, "run.max_memory": max_memory, "method.budget": time_budget}
     chosen = {"force_prior": force_prior, "complex": complex_values, "phase": phase}
     extra |= {key: True for key, value in chosen.items() if value}
     given = [f"{key}={json.dumps(value)}" for key, value in extra.items() if value is not None]
@@ -214,11 +213,10 @@ def train(
     threads: Threads = None,
 ) -> None:
     """Train a model; the same command goes on where an interrupted one stopped."""
-    from recon3d.config import load_config
-    from recon3d.training.config import TrainConfig
+    from recon3d.training.kinds import read_training
 
     given = [] if threads is None else [f"threads={threads}"]
-    settings = load_config(TrainConfig, config, [*(overrides or []), *given])
+    settings = read_training(config, [*(overrides or []), *given])
 
     from recon3d.training import train as run_training
 

@@ -89,6 +89,7 @@ def import_weights(
     weights = read_weights(path, given.pop("architecture", None), entry)
     layout = LAYOUTS.get(weights.architecture["kind"], Layout(lambda *_: {}))
     assumed = _general(path, weights.entry) | layout.assume(weights.architecture, weights.tensors, path.stem)
+    assumed = {name: value for name, value in assumed.items() if name in KINDS[layout.card].model_fields}
     if "coordinates" in given:
         given["coordinates"] = {**assumed.get("coordinates", {}), **given["coordinates"]}
     content = {**assumed, **given, "kind": layout.card, "architecture": weights.architecture}
@@ -126,6 +127,11 @@ def _card(path: Path, kind: type[BaseCard], content: Facts) -> BaseCard:
 
 
 HINTS = {
+    "patterns": "the sampling in training: [equispaced], [random], [equispaced, random], or [2d] (Calgary-Campinas, "
+    "whose weights also need architecture.centred=false calibration_radius=18)",
+    "acceleration": "[smallest, largest] acceleration in training, e.g. [3.5, 8.5]",
+    "centre": "[smallest, largest] share of k-space that was fully sampled, e.g. [0.03, 0.1]",
+    "coils": "[smallest, largest] number of coils in training",
     "modality": "CT, MRI, ultrasound, seismic or any",
     "units": "of the images, e.g. HU, or 1 for multiples of a typical value of the image",
     "scale": "units per normalised one, e.g. 2000 for HU -1000..1000 in 0..1",
@@ -211,7 +217,27 @@ def _drunet(architecture: Facts, tensors: Mapping[str, Tensor], stem: str) -> Fa
     return {"coordinates": {"kind": "noise_map"}}
 
 
+def _recurrent_varnet(architecture: Facts, tensors: Mapping[str, Tensor], stem: str) -> Facts:
+    """What the public toolkit trains with, whatever the data; how they were sampled stands in no file of weights."""
+    if architecture["steps"] == 1:
+        raise ModelError(
+            f"{stem} has one block of weights, which its training used several times: give architecture.shared=true "
+            "and architecture.steps=NUMBER from its configuration."
+        )
+    facts = {"modality": "MRI", "voxel_mm": None, "percentile": 0.99}
+    pools = architecture["refinement"][1] if architecture["refinement"] else 2
+    return facts | {"smallest_side": 2 ** (pools + 1), "summary": "RecurrentVarNet of the public toolkit DIRECT"}
+
+
+def _fastmri_unet(architecture: Facts, tensors: Mapping[str, Tensor], stem: str) -> Facts:
+    """Standardised slice by slice, so the scale before it does not matter."""
+    facts = {"modality": "MRI", "voxel_mm": None, "smallest_side": 2 ** (architecture["pools"] + 1)}
+    return facts | {"summary": "U-Net of fastMRI, from zero-filled to fully sampled magnitudes"}
+
+
 LAYOUTS = {
+    "recurrent_varnet": Layout(_recurrent_varnet, "reconstructor", ""),
+    "unet_completion": Layout(_fastmri_unet, "reconstructor", ""),
     "adm": Layout(_adm),
     "ncsnpp": Layout(_ncsnpp),
     "monai_unet": Layout(_monai_unet),

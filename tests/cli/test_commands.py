@@ -215,7 +215,8 @@ def test_truncated_and_foreign_files(cli: Cli, here: Path, left: Left, name: str
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["reconstruct", "scan.h5", "o.nii.gz"], "Give a recipe with --config"),
+        (["reconstruct", "scan.h5", "o.nii.gz", "--time-budget", "soon"], "a time looks like 90s, 5m or 2h"),
+        (["reconstruct", "scan.h5", "o.nii.gz", *FBP, "--time-budget", "5m"], "method.budget of 'fbp' is not"),
         (["reconstruct", "scan.h5", "--config", "ct-parallel-fbp"], "Give an input and an output"),
         (["reconstruct", "no.h5", "o.nii.gz", *FBP], "no.h5"),
         (["reconstruct", "scan.h5", "o.nii.gz", "--config", "ct-paralel-fbp"], "did you mean 'ct-parallel-fbp'"),

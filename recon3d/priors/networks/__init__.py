@@ -24,6 +24,9 @@ HOMES = {
     "monai_unet": ("monai_unet", "monai_unet"),
     "drunet": ("drunet", "DRUNet"),
     "dncnn": ("dncnn", "DnCNN"),
+    "recurrent_varnet": ("recurrent_varnet", "RecurrentVarNet"),
+    "varnet": ("varnet", "VarNet"),
+    "unet_completion": ("fastmri_unet", "UNetCompletion"),
     "unet3d": ("unet3d", "UNet3d"),
 }
 """Module and maker of each kind of architecture.
