@@ -67,6 +67,16 @@ class MRIConfig(Section):
     split_readout: bool = Field(False, description="a 3D scan as independent slices along its fully sampled readout")
 
 
+class UltrasoundConfig(Section):
+    """How an ultrasound scan is beamformed, where its file does not decide."""
+
+    sound_speed_m_s: float | tuple[float, ...] | None = Field(None, description="one number, or one a layer")
+    layer_tops_mm: tuple[float, ...] | None = Field(None, description="depths at which layers begin, the first at 0")
+    f_number: float | None = Field(None, ge=0, description="depth over receive aperture, 1.5 by default; 0: all elements")
+    window: Literal["boxcar", "tukey", "hann"] | None = Field(None, description="over that aperture; tukey by default")
+    interpolation: Literal["linear", "cubic"] | None = Field(None, description="between samples; cubic by default")
+
+
 class SeriesConfig(Section):
     """When views were measured and how many make a frame, for scans of what moves."""
 
@@ -104,6 +114,7 @@ class ScanConfig(Section):
     views: ViewsConfig = ViewsConfig()
     series: SeriesConfig = SeriesConfig()
     mri: MRIConfig = MRIConfig()
+    ultrasound: UltrasoundConfig = UltrasoundConfig()
     image: ImageConfig | None = Field(None, description="restore a volume (DICOM, NIfTI) instead of a scan")
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from recon3d.grid import AffineGrid
 from recon3d.io.entries import SUFFIXES as READ_SUFFIXES
 from recon3d.io.entries import Entries, open_entries
 from recon3d.io.mapping import MM, RAD, check_keys, load_mapping, mapping_names, unit_of
+from recon3d.io.ultrasound_arrays import PAIR_KEYS, from_pairs, stacked, ultrasound_scan
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
@@ -26,12 +27,14 @@ UNDERSTOOD = "arrays with a mapping (" + ", ".join(READ_SUFFIXES) + ")"
 
 KEYS = (
     "kind", "name", "data", "axes", "flip", "views", "units", "transform", "scale", "geometry", "grid", "acquisition",
-    "noise", "calibration", "image_units",
+    "noise", "calibration", "image_units", "probe", "transmit", "pairs", "sampling", "centre", "demodulation",
+    "sound_speed", "first_sample", "frame_rate",
 )  # fmt: skip
 _AXES = {
     "ct": ("view", "row", "column"),
     "mri": ("coil", "kz", "ky", "kx"),
     "volume": ("t", "z", "y", "x"),
+    "ultrasound": ("t", "transmit", "element", "sample"),
 }
 _IMAGE_UNITS = {"ct": "1/mm"}
 _GEOMETRY = {
@@ -96,7 +99,8 @@ class _Source:
         return dict(part)
 
     def _check_references(self) -> None:
-        wanted = [str(self.mapping.get("data", "")), *_references(self.mapping)]
+        data = self.mapping.get("data", "")  # a pattern that names several arrays is looked at when they are stacked
+        wanted = [*([] if isinstance(data, Mapping) else [str(data)]), *_references(self.mapping)]
         missing = [key for key in wanted if self.entries.find(key) is None]
         if missing:
             names = ", ".join(f"'{key}'" for key in missing)
@@ -106,6 +110,8 @@ class _Source:
     def scan(self) -> Scan:
         """The file as a Scan on its target grid."""
         data, axes = self._data()
+        if self.kind == "ultrasound":
+            return self._ultrasound(data, axes)
         if self.kind == "ct":
             data, acquisition, grid = self._ct(data)
         else:
@@ -126,6 +132,25 @@ class _Source:
             name=str(self.mapping.get("name", self.path.stem)),
         )
 
+    def _from_pairs(self, data: NDArray[Any], stored: tuple[str, ...]) -> tuple[NDArray[Any], tuple[str, ...]]:
+        """Traces of pairs of elements, on the last axis, as a full matrix."""
+        pairs = self._part("pairs")
+        check_keys("pairs", pairs, PAIR_KEYS)
+        if stored[-1:] != ("pair",) or not {"transmit", "element"} <= set(pairs):
+            raise InputError("'pairs' names `transmit` and `element` of each trace; the last axis of the data is pair.")
+        first = int(pairs.get("first", 1))
+        numbers = [np.ravel(self._value(pairs[end], f"pairs.{end}")).astype(int) - first for end in PAIR_KEYS[:2]]
+        full = from_pairs(data, numbers[0], numbers[1], bool(pairs.get("reciprocal", False)))
+        return full, ("transmit", "element", *stored[:-1])
+
+    def _ultrasound(self, data: NDArray[Any], axes: tuple[str, ...]) -> Scan:
+        """Channel data; a single frame has no axis t."""
+        if data.shape[0] == 1:
+            data, axes = data[0], axes[1:]
+        readers = (self._part, self._number, self._length_mm, self._value)
+        name = str(self.mapping.get("name", self.path.stem))
+        return ultrasound_scan(data, axes, *readers, self.mapping, self.angle_rad, name)
+
     def volume(self) -> Volume:
         """The file as a Volume."""
         data, _ = self._data()
@@ -141,13 +166,19 @@ class _Source:
 
     def _data(self) -> tuple[NDArray[Any], tuple[str, ...]]:
         """The data in our order of axes, flipped, transformed and scaled, and the names of the axes."""
-        key = str(self.mapping.get("data", ""))
-        data = self.entries[key]
+        key: Any = self.mapping.get("data", "")
+        if isinstance(key, Mapping):
+            check_keys("data", key, ("stack",))
+            data = stacked(self.entries, str(key.get("stack", "")))
+        else:
+            data = self.entries[str(key)]
         if not isinstance(data, np.ndarray) or data.dtype.kind not in "biufc":
             raise InputError(f"'{key}' of {self.path} holds no numbers, got {type(data).__name__}: choose another key.")
         if data.size == 0:
             raise InputError(f"'{key}' of {self.path} is empty, of shape {data.shape}.")
         stored = _names(self.mapping["axes"])
+        if "pairs" in self.mapping:
+            data, stored = self._from_pairs(data, stored)
         data = self._transformed(_without_single_axes(data, stored, self.path), stored)
         wanted = _AXES.get(self.kind, stored)
         unknown = [axis for axis in stored if axis not in wanted]

@@ -34,6 +34,7 @@ _BUILT_IN = {
     "sliding_window": "recon3d.methods.sliding_window:SlidingWindow",
     "temporal_tv": "recon3d.methods.temporal_tv:TemporalTV",
     "lps": "recon3d.methods.lps:LowRankPlusSparse",
+    "das": "recon3d.methods.das:DelayAndSum",
     "pocs": "recon3d.methods.pocs:POCS",
     "mssa": "recon3d.methods.mssa:MSSA",
     "fx_prediction": "recon3d.methods.fx_prediction:FXPrediction",

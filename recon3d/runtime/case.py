@@ -18,6 +18,7 @@ import recon3d
 from operators.blocks import Blocks
 from operators.reduce import norm
 from recon3d.acquisitions import (
+    ultrasound,
     in_frames,
     is_stack_of_slices,
     on_grid,
@@ -88,6 +89,7 @@ class CasePlan:
         return [
             *sentences(self.scan),
             *doubts(self.scan),
+            *ultrasound.doubts(self.scan),
             *([f"coil {dead} holds no signal, so it is left out"] if dead else []),
         ]
 
@@ -163,6 +165,9 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     if chosen.pop("split_readout", False):
         scan = split_readout(scan)
     scan = replace(scan, acquisition={**scan.acquisition, **chosen})
+    beams = known.ultrasound.model_dump(exclude_none=True)
+    if beams:
+        scan = ultrasound.with_settings(scan, **beams)
     return _on_grid(scan, config)
 
 

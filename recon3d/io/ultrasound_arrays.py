@@ -1,0 +1,178 @@
+"""Ultrasound channel data in array files: what the keys of a mapping of kind "ultrasound" mean; see docs/ultrasound.md."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from operators.ultrasound import Transmits, linear_array, matrix_array
+from recon3d.acquisitions.ultrasound import default_grid, sound_speed_m_s
+from recon3d.errors import InputError
+from recon3d.grid import AffineGrid
+from recon3d.io.entries import Entries
+from recon3d.io.mapping import RAD, check_keys, unit_of
+from recon3d.scan import Scan
+
+PROBE_KEYS = ("pitch", "elements", "shape", "x", "y", "z")
+TRANSMIT_KEYS = ("type", "angles", "focus", "origins", "width")
+PAIR_KEYS = ("transmit", "element", "first", "reciprocal")
+TRANSMITS = ("plane", "diverging", "focused", "elements")
+
+
+def stacked(entries: Entries, pattern: str) -> NDArray[Any]:
+    """Arrays of equal shape whose keys match a pattern, in the order of the numbers in them, along a new first axis."""
+    canonical = pattern.replace("/", ".").strip(".")
+    keys = [key for key in entries if fnmatch.fnmatchcase(key.replace("/", ".").strip("."), canonical)]
+    if not keys:
+        raise InputError(f"{entries.path} has no key like '{pattern}': it holds {entries.listing()}.")
+    keys.sort(key=lambda key: [int(number) for number in re.findall(r"\d+", key)])
+    arrays = [np.asarray(entries[key]) for key in keys]
+    if len({array.shape for array in arrays}) > 1:
+        raise InputError(f"The arrays '{pattern}' of {entries.path} differ in shape: {[a.shape for a in arrays]}.")
+    return np.stack(arrays)
+
+
+def from_pairs(data: NDArray[Any], transmit: NDArray[Any], element: NDArray[Any], reciprocal: bool) -> NDArray[Any]:
+    """Traces (..., pair) of full-matrix capture as (transmit, element, ...).
+
+    Parameters
+    ----------
+    transmit, element : (pair,), counted from 0
+    reciprocal : whether a pair stands for its mirror too (half-matrix capture)
+    """
+    count = int(max(transmit.max(), element.max())) + 1
+    full = np.zeros((count, count, *data.shape[:-1]), data.dtype)
+    known = np.zeros((count, count), bool)
+    traces = np.moveaxis(data, -1, 0)
+    if reciprocal:
+        full[element, transmit], known[element, transmit] = traces, True
+    full[transmit, element], known[transmit, element] = traces, True
+    if not known.all():
+        t, e = np.argwhere(~known)[0]
+        raise InputError(
+            f"{int((~known).sum())} pairs of elements were not measured, e.g. transmit {t} and element {e}: half-matrix "
+            "data need `reciprocal: true`."
+        )
+    return full
+
+
+def ultrasound_scan(
+    data: NDArray[Any],
+    axes: tuple[str, ...],
+    part: Callable[[str], dict[str, Any]],
+    number: Callable[[Any, str], float],
+    length_mm: Callable[[Any, str], float],
+    value: Callable[[Any, str], Any],
+    mapping: Mapping[str, Any],
+    angle_rad: float,
+    name: str,
+) -> Scan:
+    """The scan that a mapping describes; the functions read its entries in the file's units."""
+    missing = [key for key in ("sampling", "centre", "sound_speed", "probe", "transmit") if key not in mapping]
+    if missing:
+        words = {"sampling": "sampling (the sampling rate in Hz)", "centre": "centre (the frequency of the pulse in Hz)"}
+        raise InputError(f"An ultrasound mapping needs {', '.join(words.get(key, key) for key in missing)}.")
+    hz = {key: number(mapping[key], key) for key in ("sampling", "centre", "demodulation") if key in mapping}
+    elements = _elements(part("probe"), data.shape[axes.index("element")], number, length_mm, value)
+    transmits = _transmits(part("transmit"), data.shape[axes.index("transmit")], elements, length_mm, value, angle_rad)
+    first = part("first_sample") if isinstance(mapping.get("first_sample"), Mapping) else mapping.get("first_sample", 0)
+    reference = first.pop("reference", "origin") if isinstance(first, dict) else "origin"
+    first_s = np.broadcast_to(np.asarray(value(first, "first_sample"), dtype=float), (len(transmits),)).copy()
+    acquisition: dict[str, Any] = {
+        "elements_mm": elements,
+        "sampling_hz": hz["sampling"],
+        "centre_hz": hz["centre"],
+        "sound_speed_m_s": number(mapping["sound_speed"], "sound_speed"),
+        **transmit_entries(transmits),
+        "first_sample_s": first_s,
+    }
+    if "demodulation" in hz:
+        acquisition["demodulation_hz"] = hz["demodulation"]
+    if "frame_rate" in mapping and "t" in axes:
+        acquisition["times_s"] = np.arange(data.shape[axes.index("t")]) / number(mapping["frame_rate"], "frame_rate")
+    place = AffineGrid.centred((1, 1, 1), 1.0)
+    scan = Scan("ultrasound", data, axes, acquisition, place, name=name)
+    speed = float(sound_speed_m_s(scan)[0][0])
+    if reference == "firing":
+        acquisition["first_sample_s"] = first_s - origin_delays_s(transmits, elements, speed)
+    elif reference != "origin":
+        raise InputError(f"first_sample.reference is origin or firing (of the first element), got '{reference}'.")
+    return scan.on(grid_of(acquisition, speed, data.shape[-1]))
+
+
+def transmit_entries(transmits: Transmits) -> dict[str, NDArray[np.float64]]:
+    """Transmits as entries of an acquisition."""
+    x, y, z = transmits.directions.T
+    return {
+        "focus_mm": np.asarray(transmits.focus_mm),
+        "polar_rad": np.arctan2(np.hypot(x, y), z),
+        "azimuth_rad": np.arctan2(y, x),
+        "origins_mm": np.asarray(transmits.origins_mm),
+        "widths_mm": np.asarray(transmits.widths_mm),
+    }
+
+
+def origin_delays_s(transmits: Transmits, elements_mm: NDArray[np.float64], speed_m_s: float) -> NDArray[np.float64]:
+    """How long after the first element fires the wave passes the origin of each transmit."""
+    slowness = np.full(len(elements_mm), 1e-3 / speed_m_s)
+    return -transmits.times_s(elements_mm, slowness, 0.0).min(axis=1)
+
+
+def grid_of(acquisition: Mapping[str, Any], speed_m_s: float, samples: int) -> AffineGrid:
+    """The default grid: from the depth of the first to that of the last sample of the latest transmit."""
+    first = float(np.max(acquisition["first_sample_s"]))
+    last = float(np.min(acquisition["first_sample_s"])) + samples / acquisition["sampling_hz"]
+    half = 0.5e3 * speed_m_s
+    wavelength = 1e3 * speed_m_s / acquisition["centre_hz"]
+    if not last * half > wavelength:
+        raise InputError(f"The traces end at {last:.3g} s, before an echo from below the probe: check first_sample.")
+    return default_grid(acquisition["elements_mm"], wavelength, (max(0.0, first * half), last * half))
+
+
+def _elements(part: dict[str, Any], count: int, number: Any, length_mm: Any, value: Any) -> NDArray[np.float64]:
+    check_keys("probe", part, PROBE_KEYS)
+    if "pitch" not in part:
+        if not {"x", "y", "z"} & set(part):
+            raise InputError("A probe needs a pitch, or the positions of its elements (x, y, z).")
+        factor = length_mm(1.0, "probe")
+        rows = [np.ravel(np.asarray(value(part.get(axis, 0.0), f"probe.{axis}"), dtype=float)) for axis in "xyz"]
+        return np.stack(np.broadcast_arrays(*rows), axis=1) * factor
+    pitch = length_mm(part["pitch"], "probe.pitch")
+    if "shape" in part:
+        rows, columns = (int(n) for n in np.ravel(value(part["shape"], "probe.shape")))
+        return matrix_array((rows, columns), (pitch, pitch))
+    return linear_array(int(number(part["elements"], "probe.elements")) if "elements" in part else count, pitch)
+
+
+def _transmits(
+    part: dict[str, Any], count: int, elements: NDArray[np.float64], length_mm: Any, value: Any, angle_rad: float
+) -> Transmits:
+    check_keys("transmit", part, TRANSMIT_KEYS)
+    kind = part.get("type")
+    if kind not in TRANSMITS:
+        raise InputError(f"transmit.type is one of {', '.join(TRANSMITS)}, got {kind!r}.")
+    if kind == "elements":
+        return Transmits.elements(elements)
+    angles = part.get("angles", 0.0)
+    factor = unit_of(angles.pop("unit"), RAD) if isinstance(angles, dict) and "unit" in angles else angle_rad
+    polar = np.ravel(np.asarray(value(angles, "transmit.angles"), dtype=float)) * factor
+    polar = np.broadcast_to(polar, (count,)) if polar.size == 1 else polar
+    if kind == "plane":
+        return Transmits.plane(polar)
+    if "focus" not in part:
+        raise InputError(f"A {kind} transmit needs its focus: the distance from the probe, positive.")
+    focus = np.ravel(np.asarray(value(part["focus"], "transmit.focus"), dtype=float)) * length_mm(1.0, "transmit.focus")
+    sign = -1.0 if kind == "diverging" else 1.0
+    origins = np.zeros((len(polar), 3))
+    if "origins" in part:  # lateral positions of the origins
+        origins[:, 0] = np.ravel(value(part["origins"], "transmit.origins")) * length_mm(1.0, "transmit.origins")
+    width = length_mm(part["width"], "transmit.width") if "width" in part else float(np.ptp(elements[:, 0]))
+    return Transmits.steered(np.broadcast_to(sign * np.abs(focus), polar.shape), polar, 0.0, origins, width)
+
+
+__all__ = ["from_pairs", "grid_of", "origin_delays_s", "stacked", "transmit_entries", "ultrasound_scan"]
