@@ -70,8 +70,8 @@ class Demodulation(LinearOperator):
         start = zone * rate / 2
         true_hz = start + (bins - start) % rate  # the frequency in start..start + rate that folds onto the bin
         weights = 2.0 * (true_hz < start + rate / 2).double()
-        weights[true_hz == start] = 1.0  # the edges of a zone belong to both side bands
-        weights[(true_hz - start - rate / 2).abs() < 1e-9 * rate] = 1.0
+        edges = (true_hz - start).abs(), (true_hz - start - rate / 2).abs()
+        weights[torch.minimum(*edges) < 1e-9 * rate] = 0.0  # neither side band's; a constant offset is no echo
         if self.fractional_bandwidth is not None:
             half = 0.5 * self.fractional_bandwidth * carrier
             weights = weights * torch.exp(-math.log(2.0) * ((true_hz - carrier) / half) ** 2)

@@ -77,7 +77,8 @@ def ultrasound_scan(
     if missing:
         words = {"sampling": "sampling (the sampling rate in Hz)", "centre": "centre (the frequency of the pulse in Hz)"}
         raise InputError(f"An ultrasound mapping needs {', '.join(words.get(key, key) for key in missing)}.")
-    hz = {key: number(mapping[key], key) for key in ("sampling", "centre", "demodulation") if key in mapping}
+    hz = {key: number(mapping[key], key) for key in ("centre", "demodulation") if key in mapping}
+    hz["sampling"] = _rate(value(mapping["sampling"], "sampling"))
     elements = _elements(part("probe"), data.shape[axes.index("element")], number, length_mm, value)
     transmits = _transmits(part("transmit"), data.shape[axes.index("transmit")], elements, length_mm, value, angle_rad)
     first = part("first_sample") if isinstance(mapping.get("first_sample"), Mapping) else mapping.get("first_sample", 0)
@@ -132,6 +133,17 @@ def grid_of(acquisition: Mapping[str, Any], speed_m_s: float, samples: int) -> A
     if not last * half > wavelength:
         raise InputError(f"The traces end at {last:.3g} s, before an echo from below the probe: check first_sample.")
     return default_grid(acquisition["elements_mm"], wavelength, (max(0.0, first * half), last * half))
+
+
+def _rate(stated: Any) -> float:
+    """The sampling rate in Hz, from a number or from the times of the samples in s."""
+    times = np.ravel(np.asarray(stated, dtype=float))
+    if times.size == 1:
+        return float(times[0])
+    step = (times[-1] - times[0]) / (times.size - 1)
+    if not step > 0 or np.abs(np.diff(times) - step).max() > 0.01 * step:
+        raise InputError("'sampling' names times that are not evenly spaced: give the sampling rate in Hz.")
+    return float(1 / step)
 
 
 def _elements(part: dict[str, Any], count: int, number: Any, length_mm: Any, value: Any) -> NDArray[np.float64]:
