@@ -1,7 +1,8 @@
 """Where the points of an ultrasound image lie: planes and boxes under a probe, beams, and beams made into images.
 
-The frame of the probe is the world: x lateral, y elevation, z depth, in mm from the middle of its face. On an `AffineGrid`
-each slice is a picture as it is shown, rows running into the depth and columns along x; slices follow one another along y.
+The frame of the probe has x lateral, y elevation and z depth, in mm from the middle of its face. In the world, as viewers
+show it, the probe points down: depth runs to the feet and x to the left, so world = (-x, y, -z). On an `AffineGrid` each
+slice is a picture as it is shown, rows running into the depth and columns along x; slices follow one another along y.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from recon3d.grid import AffineGrid, BeamGrid, Grid
 from recon3d.volume import Volume
 
 Range = tuple[float, float]
+_WORLD = np.array([-1.0, 1.0, -1.0])
+"""The world's axes along those of the probe."""
 
 
 def image_grid(x_mm: Range, z_mm: Range, voxel_mm: tuple[float, float], y_mm: Range = (0.0, 0.0)) -> AffineGrid:
@@ -30,7 +33,7 @@ def image_grid(x_mm: Range, z_mm: Range, voxel_mm: tuple[float, float], y_mm: Ra
     """
     dz, dx = voxel_mm
     counts = [1 + int((last - first) / step + 1e-9) for (first, last), step in ((y_mm, dx), (z_mm, dz), (x_mm, dx))]
-    affine = ((dx, 0.0, 0.0, x_mm[0]), (0.0, 0.0, dx, y_mm[0]), (0.0, dz, 0.0, z_mm[0]), (0.0, 0.0, 0.0, 1.0))
+    affine = ((-dx, 0.0, 0.0, -x_mm[0]), (0.0, 0.0, dx, y_mm[0]), (0.0, -dz, 0.0, -z_mm[0]), (0.0, 0.0, 0.0, 1.0))
     return AffineGrid((counts[0], counts[1], counts[2]), affine)
 
 
@@ -44,7 +47,8 @@ def points_mm(grid: Grid) -> NDArray[np.float64]:
     """
     if isinstance(grid, AffineGrid):
         z, y, x = np.meshgrid(*map(np.arange, grid.shape), indexing="ij")
-        return np.stack([x, y, z], axis=-1).reshape(-1, 3) @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
+        world = np.stack([x, y, z], axis=-1).reshape(-1, 3) @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
+        return np.asarray(world * _WORLD)
     if not isinstance(grid, BeamGrid) or grid.shape[0] != 1:
         raise InputError(
             f"Ultrasound is imaged on an AffineGrid or on the beams of one plane, got {type(grid).__name__} {grid.shape}."

@@ -180,13 +180,15 @@ def comparison(
 
 
 def default_window(volume: Volume) -> Window:
-    """HU: -350 to 450. Otherwise from 0 to the 99.8th percentile, or symmetric about 0 where values have a sign."""
+    """HU: -350 to 450; dB: from the lowest value to 0. Otherwise from 0 to the 99.8th percentile, or symmetric about 0 where values have a sign."""
     if volume.units == "HU":
         return HU_WINDOW
     values = _real(volume.data)
     values = values[np.isfinite(values)]
     if values.size == 0:
         return 0.0, 1.0
+    if volume.units == "dB" and values.min() < 0:
+        return float(values.min()), 0.0
     # A noisy background of a positive image dips below zero; a signal with a sign goes about as far down as up.
     top, bottom = (float(v) for v in np.percentile(values[:: 1 + values.size // 2_000_000], (99.8, 0.2)))
     if bottom < -0.3 * abs(top):

@@ -18,12 +18,12 @@ import recon3d
 from operators.blocks import Blocks
 from operators.reduce import norm
 from recon3d.acquisitions import (
-    ultrasound,
     in_frames,
     is_stack_of_slices,
     on_grid,
     select_views,
     still,
+    ultrasound,
     water_attenuation_per_mm,
 )
 from recon3d.acquisitions.ct_checks import doubts, field_of_view
