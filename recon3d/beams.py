@@ -1,8 +1,9 @@
 """Where the points of an ultrasound image lie: planes and boxes under a probe, beams, and beams made into images.
 
-The frame of the probe has x lateral, y elevation and z depth, in mm from the middle of its face. In the world, as viewers
-show it, the probe points down: depth runs to the feet and x to the left, so world = (-x, y, -z). On an `AffineGrid` each
-slice is a picture as it is shown, rows running into the depth and columns along x; slices follow one another along y.
+The frame of the probe has x lateral, y elevation and z depth, in mm from the middle of its face. In the world, as
+viewers show it, the probe points down: depth runs to the feet and x to the left, so world = (-x, y, -z). On an
+`AffineGrid` each slice is a picture as it is shown, rows running into the depth and columns along x;
+slices follow one another along y.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def points_mm(grid: Grid) -> NDArray[np.float64]:
         return np.asarray(world * _WORLD)
     if not isinstance(grid, BeamGrid) or grid.shape[0] != 1:
         raise InputError(
-            f"Ultrasound is imaged on an AffineGrid or on the beams of one plane, got {type(grid).__name__} {grid.shape}."
+            f"Ultrasound is imaged on an AffineGrid or on beams of one plane, got {type(grid).__name__} {grid.shape}."
         )
     _, beams, depths = grid.shape
     depth = grid.depth_mm[0] + grid.depth_mm[1] * np.arange(depths)
@@ -78,7 +79,7 @@ def scan_converted(volume: Volume, grid: AffineGrid | None = None) -> Volume:
     if not isinstance(beams, BeamGrid):
         raise InputError(f"Scan conversion is for beams, '{volume!r}' lies on a {type(beams).__name__} already.")
     if np.iscomplexobj(volume.data):
-        raise InputError("Scan conversion is for envelopes or decibels, the image is complex: take its magnitude first.")
+        raise InputError("Scan conversion is for envelopes or decibels, the image is complex: take its magnitude.")
     places = points_mm(beams)
     if grid is None:
         low, high = places.min(axis=0), places.max(axis=0)

@@ -72,7 +72,7 @@ class UltrasoundConfig(Section):
 
     sound_speed_m_s: float | tuple[float, ...] | None = Field(None, description="one number, or one a layer")
     layer_tops_mm: tuple[float, ...] | None = Field(None, description="depths at which layers begin, the first at 0")
-    f_number: float | None = Field(None, ge=0, description="depth over receive aperture, 1.5 by default; 0: all elements")
+    f_number: float | None = Field(None, ge=0, description="depth over receive aperture; 1.5 by default, 0: all")
     window: Literal["boxcar", "tukey", "hann"] | None = Field(None, description="over that aperture; tukey by default")
     interpolation: Literal["linear", "cubic"] | None = Field(None, description="between samples; cubic by default")
 

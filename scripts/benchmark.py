@@ -328,16 +328,6 @@ print(needed(32, 2, 512, int(sys.argv[1])))
         )
 
 
-BENCHMARKS = {
-    "projector": projector,
-    "tv": tv,
-    "fbp-memory": fbp_memory,
-    "network": network,
-    "networks": networks,
-    "dds": dds,
-    "mri": mri,
-}
-
 
 def ultrasound() -> None:
     """Delay-and-sum against vectorised NumPy (whole image at once, one element and transmit after the other)."""
@@ -378,6 +368,18 @@ def ultrasound() -> None:
     mine, theirs = median_seconds(lambda: A.H(y), plain, repeats=3)
     print(f"{len(points)} points, 128 elements, 3 transmits: {mine * 1e3:.0f} ms, NumPy {theirs * 1e3:.0f} ms")
     print(f"ratio {theirs / mine:.1f}, largest difference {difference:.1e} of the brightest point")
+
+
+BENCHMARKS = {
+    "projector": projector,
+    "tv": tv,
+    "fbp-memory": fbp_memory,
+    "network": network,
+    "networks": networks,
+    "dds": dds,
+    "mri": mri,
+    "ultrasound": ultrasound,
+}
 
 
 def main() -> None:

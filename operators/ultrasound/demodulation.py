@@ -63,7 +63,7 @@ class Demodulation(LinearOperator):
         self._carrier = torch.polar(torch.ones_like(n), -2 * math.pi * (turns - turns.floor())).to(self.device, wide)
 
     def _bins(self, samples: int) -> Tensor:
-        """What each bin of the transform is multiplied by: twice the response inside the zone of the carrier, 0 outside."""
+        """The weight of each bin: twice the response inside the zone of the carrier, 0 outside."""
         rate, carrier = self.sampling_hz, self.carrier_hz
         zone = math.floor(2 * carrier / rate)
         bins = torch.fft.fftfreq(samples, 1 / rate, dtype=torch.float64)

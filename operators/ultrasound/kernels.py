@@ -77,7 +77,7 @@ def delay_and_sum(
     data: Array, points: Array, samples_per_mm: Array, elements: Array, transmit_delay: Array, transmit_weight: Array,
     f_number: float, window: int, turns_per_sample: float, cubic: bool, image: Array, energy: Array,
 ) -> None:  # fmt: skip
-    """image = sum of the delayed data over transmits and elements; energy = sum over elements of |sum over transmits|^2.
+    """image = sum of the delayed data; energy = sum over elements of |their sum over transmits|^2.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def delay_and_sum(
                 for k in range(count):
                     j = active[k]
                     place = terms[0, j] + transmit_delay[t, first + j]
-                    i = int(math.floor(place))
+                    i = math.floor(place)
                     if i < 1 or i + 2 >= n_samples:
                         continue
                     a, b, c, d = _taps(place - i, cubic)
@@ -156,7 +156,7 @@ def spread(
                     j = active[k]
                     p = first + j
                     place = terms[0, j] + transmit_delay[t, p]
-                    i = int(math.floor(place))
+                    i = math.floor(place)
                     if i < 1 or i + 2 >= n_samples:
                         continue
                     tx_sine, tx_cosine = _sine_cosine(transmit_delay[t, p] * turns_per_sample)
@@ -197,7 +197,7 @@ def coverage(
                 j = active[k]
                 own = 0.0
                 for t in range(len(transmit_delay)):
-                    i = int(math.floor(terms[0, j] + transmit_delay[t, first + j]))
+                    i = math.floor(terms[0, j] + transmit_delay[t, first + j])
                     if i >= 1 and i + 2 < n_samples:
                         own += terms[1, j] * transmit_weight[t, first + j]
                 weights[first + j] += own

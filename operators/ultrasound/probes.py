@@ -27,7 +27,7 @@ def phased_array(elements: int, centre_hz: float, sound_speed_m_s: float = 1540.
 def matrix_array(elements: tuple[int, int], pitch_mm: tuple[float, float]) -> Positions:
     """Elements on a rectangle (y, x) in the plane z = 0, centred on the origin, x running fastest."""
     if min(elements) < 1 or not min(pitch_mm) > 0:
-        raise GeometryError(f"An array has at least one element and a positive pitch, got {elements} and {pitch_mm} mm.")
+        raise GeometryError(f"An array has at least one element and a positive pitch, got {elements}, {pitch_mm} mm.")
     y, x = ((np.arange(n) - 0.5 * (n - 1)) * mm for n, mm in zip(elements, pitch_mm, strict=True))
     grid = np.stack(np.broadcast_arrays(x, y[:, None], 0.0), axis=-1)
     return np.ascontiguousarray(grid.reshape(-1, 3), dtype=np.float64)

@@ -57,7 +57,7 @@ class Transmits:
         origins_mm: Floats | None = None,
         widths_mm: float | Floats = np.inf,
     ) -> Transmits:
-        """Transmits by focus and angles: polar from z, azimuth from x towards y; a negative polar angle steers to -x."""
+        """Transmits by focus and angles: polar from z, azimuth from x towards y; negative polar angles steer to -x."""
         focus, polar, azimuth = np.broadcast_arrays(np.atleast_1d(focus_mm), polar_rad, azimuth_rad)
         directions = np.stack(
             [np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], axis=1

@@ -1,4 +1,4 @@
-"""The acquisition "ultrasound": channel data of a pulse-echo scan become the Born model, whose adjoint is delay-and-sum."""
+"""The acquisition "ultrasound": channel data become the Born model, whose adjoint is delay-and-sum."""
 
 from __future__ import annotations
 
@@ -127,11 +127,11 @@ def check_ultrasound(scan: Scan) -> None:
     probe = np.shape(scan.acquisition["elements_mm"])
     if probe != (elements, 3):
         raise InputError(
-            f"Probe and data of '{scan.name}' disagree: the probe has {probe[0] if probe else 0} elements, the data have "
-            f"{elements}; check the axis order and the probe."
+            f"Probe and data of '{scan.name}' disagree: the probe has {probe[0] if probe else 0} elements, "
+            f"the data have {elements}; check the axis order and the probe."
         )
     for name in ("focus_mm", "polar_rad", "first_sample_s", "azimuth_rad", "widths_mm", "origins_mm"):
-        count = np.shape(scan.acquisition.get(name, ()))
+        count = np.shape(scan.acquisition.get(name, 0.0))
         if count and count[0] != transmits:
             raise InputError(
                 f"Transmits and data of '{scan.name}' disagree: {name} is of {count[0]} transmits, the data have "
@@ -148,7 +148,7 @@ def sound_speed_m_s(scan: Scan) -> tuple[NDArray[np.float64], str]:
     low, high = SPEEDS_M_S
     if ((stated >= low) & (stated <= high)).all():
         return stated, ""
-    fits = {unit: factor for unit, factor in _UNITS.items() if ((stated * factor >= low) & (stated * factor <= high)).all()}
+    fits = {unit: f for unit, f in _UNITS.items() if ((stated * f >= low) & (stated * f <= high)).all()}
     if not fits:
         raise InputError(
             f"The speed of sound of '{scan.name}' is {stated.tolist()} m/s, which no medium has: expected "
@@ -179,8 +179,8 @@ def doubts(scan: Scan) -> list[str]:
     clipped = clipped_share(scan.blocks[0])
     if clipped > LEAST_CLIPPED:
         found.append(
-            f"clipped: {clipped:.2%} of the samples stay at the highest or lowest value; bright echoes are flattened and "
-            "their harmonics smear (lower the gain of the receiver)"
+            f"clipped: {clipped:.2%} of the samples stay at the highest or lowest value; bright echoes are flattened "
+            "and their harmonics smear (lower the gain of the receiver)"
         )
     return [line for line in found if line]
 

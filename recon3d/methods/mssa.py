@@ -14,6 +14,7 @@ from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.solvers.hankel import PlaneHankel
 
+
 PAD = 32
 """Empty samples after a trace, so that its end does not meet its beginning."""
 

@@ -36,7 +36,8 @@ def test_a_point_comes_back_where_it_was_by_every_output():
     made = scan()
     assert adjoint_error(problem_for(made, dtype=torch.float64).A) < 1e-10
     bmode = reconstruct(problem_for(made), "das")
-    assert bmode.volume.units == "dB" and bmode.volume.data.max() == 0.0
+    assert bmode.volume.units == "dB"
+    assert bmode.volume.data.max() == 0.0
     assert np.unravel_index(bmode.volume.data.argmax(), bmode.volume.data.shape) == (0, 20, 12)
     weighted = reconstruct(problem_for(made), "das", coherence="factor", image="envelope").volume.data
     assert np.unravel_index(weighted.argmax(), weighted.shape) == (0, 20, 12)
@@ -48,7 +49,8 @@ def test_frames_are_beamformed_one_by_one():
     two = np.stack([made.data, 0.5 * made.data])
     series = replace(made, data=two, axes=("t", *made.axes), acquisition={**made.acquisition, "times_s": np.arange(2.0)})
     result = reconstruct(problem_for(series), "das").volume
-    assert result.data.shape[0] == 2 and result.data[1].max() == pytest.approx(-6.02, abs=0.01)
+    assert result.data.shape[0] == 2
+    assert result.data[1].max() == pytest.approx(-6.02, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,7 @@ def test_probe_transmits_and_data_that_disagree():
         replace(made, data=np.full_like(made.data, np.nan))
     with pytest.raises(InputError, match="No echo"):
         reconstruct(problem_for(made.on(image_grid((-2, 2), (200, 210), (1.0, 1.0)))), "das")
-    with pytest.raises(InputError, match="scan.ultrasound is for"):
+    with pytest.raises(InputError, match="is for ultrasound"):
         with_settings(replace(made, kind="ct"), f_number=1.0)
 
 
@@ -82,7 +84,8 @@ def test_a_speed_in_another_unit_is_guessed_and_told(stated, meant):
     made = scan(sound_speed_m_s=stated)
     speed, guess = sound_speed_m_s(made)
     assert speed[0] == pytest.approx(meant)
-    assert "looks like" in guess and guess in doubts(made)
+    assert "looks like" in guess
+    assert guess in doubts(made)
     assert not sound_speed_m_s(scan())[1]
 
 
@@ -94,7 +97,8 @@ def test_a_speed_that_no_medium_has_is_refused():
 
 def test_clipped_traces_are_told_with_their_share():
     made = scan()
-    assert clipped_share(made.data) == 0.0 and not doubts(made)
+    assert clipped_share(made.data) == 0.0
+    assert not doubts(made)
     clipped = np.clip(made.data, -0.3 * made.data.max(), 0.3 * made.data.max())
     assert clipped_share(clipped) > 1e-3
     assert any("clipped:" in line and "%" in line for line in doubts(replace(made, data=clipped)))

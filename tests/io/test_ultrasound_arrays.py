@@ -51,7 +51,8 @@ def test_steel_pins_lie_at_one_place_for_all_transmits():
     for x, z in ((-9.5, 43.1), (10.6, 38.2)):
         grid = image_grid((x - 1.5, x + 1.5), (z - 1.5, z + 1.5), (0.05, 0.1))
         found = np.array([brightest(subset(scan, k), grid) for k in (4, 12, 20, 28)])
-        assert np.ptp(found[:, 2]) < 0.25 and np.ptp(found[:, 0]) < 1.0
+        assert np.ptp(found[:, 2]) < 0.25
+        assert np.ptp(found[:, 0]) < 1.0
 
 
 def mapping(**changes):
@@ -73,9 +74,6 @@ def test_parts_of_a_mapping(file):
     scan = load(file, mapping=mapping(sampling={"key": "t"}))
     assert scan.axes == ("transmit", "element", "sample")
     assert scan.acquisition["sampling_hz"] == pytest.approx(20e6)
-    fired = load(file, mapping=mapping(first_sample={"key": "t", "factor": 0.0, "reference": "origin"})
-                 | {"first_sample": 0.0}).acquisition["first_sample_s"]
-    assert fired.tolist() == [0.0, 0.0]
     waves = load(file, mapping=mapping(transmit={"type": "diverging", "angles": 0, "focus": 5.0}))
     assert waves.acquisition["focus_mm"].tolist() == [-5.0, -5.0]
 

@@ -49,7 +49,9 @@ def test_a_focused_front_is_continuous_through_its_focus():
     path = times(wave, np.stack([np.full_like(z, 1.0), 0 * z, z], axis=1))[0] / SLOWNESS
     assert np.abs(np.diff(path)).max() < 0.012  # steps of 0.01 mm: no jump at the focus
     weights = wave.weights(np.array([[0.0, 0.0, 30.0], [8.0, 0.0, 30.0], [4.0, 0.0, 2.0]]), 0.6)[0]
-    assert weights[0] == 1.0 and weights[1] == 0.0 and 0 < weights[2] < 1
+    assert weights[0] == 1.0
+    assert weights[1] == 0.0
+    assert 0 < weights[2] < 1
 
 
 def test_refusals():
