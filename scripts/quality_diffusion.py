@@ -25,7 +25,6 @@ CALIBRATION_SEEDS = (9_000_011, 9_000_012, 9_000_013)
 ACQUISITIONS: dict[str, dict[str, Any]] = {
     "8 views": {"views": 8},
     "16 views": {"views": 16},
-    "90 degree arc": {"views": 90, "arc_deg": 90.0},
 }
 FAST = {"steps": 100, "sigma_max": 0.7, "cg_steps": 5}
 """DiffusionMBIR with 100 levels; tuned on one volume of the training generator."""
@@ -189,39 +188,36 @@ def speed() -> None:
             print(f"| {name} | {psnr:.2f} | {seconds:.2f} | {gain} |", flush=True)
 
 
-SPREAD = {"few views": {"steps": 20, "cg_steps": 5}, "a short arc": {"steps": 20, "cg_steps": 20}}
-"""Settings of DDS that are calibrated, by what they are for; as `recon3d reconstruct` chooses them."""
+SPREAD = {"steps": 20, "data": "admm_tv", "cg_steps": 5}
+"""Settings of DDS that are calibrated, for few views."""
 
 
-def spreads(second: bool, purpose: str) -> Iterator[tuple[str, Any, Any]]:
+def spreads(second: bool) -> Iterator[tuple[str, Any, Any]]:
     """(name, error, spread) inside the body, of the scans of one generator, without any calibration."""
     from recon3d.evaluation.metrics import body_mask
 
     for seed in CT_SEEDS if second else CALIBRATION_SEEDS:
         for acquisition in ACQUISITIONS:
-            if ("arc" in acquisition) != ("arc" in purpose):
-                continue
             case = ct_case(seed, acquisition, second=second)
             case.prior.card = case.prior.card.model_copy(update={"calibration": ()})
-            result = run(case, "dds", {**SPREAD[purpose], "samples": SAMPLES})["result"]
+            result = run(case, "dds", {**SPREAD, "samples": SAMPLES})["result"]
             inside = body_mask(case.truth)
             error = np.clip(result.volume.data, -1000, 1500) - np.clip(case.truth.data, -1000, 1500)
             yield case.name, error[inside], result.uncertainty.data[inside]
 
 
 def calibrate() -> None:
-    """The factors of the card, on the generator that draws training data."""
+    """The factor of the card, on the generator that draws training data."""
     from recon3d.evaluation.coverage import calibration_factor, coverage
 
-    for purpose in SPREAD:
-        cases = []
-        for name, error, spread in spreads(False, purpose):
-            cases.append((error, spread))
-            print(f"{name}: alone {calibration_factor([(error, spread)]):.2f}", flush=True)
-        factor = calibration_factor(cases)
-        shares = [coverage(error, factor * spread) for error, spread in cases]
-        low, mean, high = (100 * float(share) for share in (min(shares), np.mean(shares), max(shares)))
-        print(f"{purpose}: factor {factor:.3g}, coverage {mean:.1f} % ({low:.0f} to {high:.0f} %)")
+    cases = []
+    for name, error, spread in spreads(second=False):
+        cases.append((error, spread))
+        print(f"{name}: alone {calibration_factor([(error, spread)]):.2f}", flush=True)
+    factor = calibration_factor(cases)
+    shares = [coverage(error, factor * spread) for error, spread in cases]
+    low, mean, high = (100 * float(share) for share in (min(shares), np.mean(shares), max(shares)))
+    print(f"factor {factor:.3g}, coverage {mean:.1f} % ({low:.0f} to {high:.0f} %)")
 
 
 def coverages() -> None:
@@ -230,17 +226,16 @@ def coverages() -> None:
     from recon3d.priors import load_model
     from recon3d.priors.calibration import error_bar
 
-    print(f"\n### Coverage of 90 % intervals on the second generator, {SAMPLES} samples of DDS\n")
+    factor, told = error_bar(load_model("ct-axial").card.calibration, "dds", SPREAD, SAMPLES)
+    print(f"\n### Coverage of 90 % intervals on the second generator\n\n{told}\n")
     print("| scan | error HU | error bar HU | coverage | uncalibrated |\n|---|---|---|---|---|")
-    for purpose, settings in SPREAD.items():
-        shares = []
-        factor, _ = error_bar(load_model("ct-axial").card.calibration, "dds", {**settings, "data": "admm_tv"}, SAMPLES)
-        for name, error, spread in spreads(True, purpose):
-            shares.append(coverage(error, factor * spread))
-            rms = [float(np.sqrt(np.mean(v.astype(np.float64) ** 2))) for v in (error, factor * spread)]
-            raw = 100 * coverage(error, spread)
-            print(f"| {name} | {rms[0]:.0f} | {rms[1]:.0f} | {100 * shares[-1]:.1f} % | {raw:.1f} % |", flush=True)
-        print(f"| **{purpose}, factor {factor:g}** | | | **{100 * float(np.mean(shares)):.1f} %** | |")
+    shares = []
+    for name, error, spread in spreads(second=True):
+        shares.append(coverage(error, factor * spread))
+        rms = [float(np.sqrt(np.mean(v.astype(np.float64) ** 2))) for v in (error, factor * spread)]
+        raw = 100 * coverage(error, spread)
+        print(f"| {name} | {rms[0]:.0f} | {rms[1]:.0f} | {100 * shares[-1]:.1f} % | {raw:.1f} % |", flush=True)
+    print(f"| mean | | | {100 * float(np.mean(shares)):.1f} % | |")
 
 
 class LayeredPrior:
