@@ -213,11 +213,10 @@ def train(
     threads: Threads = None,
 ) -> None:
     """Train a model; the same command goes on where an interrupted one stopped."""
-    from recon3d.config import load_config
-    from recon3d.training.config import TrainConfig
+    from recon3d.training.kinds import read_training
 
     given = [] if threads is None else [f"threads={threads}"]
-    settings = load_config(TrainConfig, config, [*(overrides or []), *given])
+    settings = read_training(config, [*(overrides or []), *given])
 
     from recon3d.training import train as run_training
 
@@ -264,36 +263,6 @@ def configs() -> None:
     for name in recipes():
         _, content = read_recipe(name)
         typer.echo(f"{name:<24} {content.get('task', 'reconstruct'):<12} {content.get('description', '')}")
-
-
-@app.command()
-def models(
-    action: Annotated[str, typer.Argument(help="list, show or verify")] = "list",
-    name: Annotated[str | None, typer.Argument(help="model name or file", show_default=False)] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the models that are known, show the card of one, or verify its weights."""
-    from recon3d.errors import ConfigError
-    from recon3d.priors import find_model, list_models, read_card, verify
-
-    if action == "list":
-        for entry in list_models():
-            typer.echo(f"{entry.name:<18} {entry.card.summary if entry.card else entry.fault}")
-        return
-    if action not in ("show", "verify"):
-        raise ConfigError(f"`recon3d models` takes list, show or verify, got '{action}'.")
-    if name is None:
-        raise ConfigError(
-            f"`recon3d models {action}` needs the name or the file of a model: `recon3d models` lists them."
-        )
-    path = find_model(name)
-    card = verify(path) if action == "verify" else read_card(path)
-    if as_json:
-        typer.echo(card.model_dump_json(indent=1))
-    elif action == "show":
-        _echo_facts(card.model_dump(mode="json"))
-    else:
-        typer.echo(f"{name}: SHA-256 {card.sha256} is that of its tensors")
 
 
 def _echo_facts(facts: dict[str, Any], indent: int = 0) -> None:

@@ -11,9 +11,11 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from operators.differences import Boundary
+from operators.slices import SliceSampling
 from recon3d.errors import ConfigError
 from recon3d.methods.base import Method, Models, Reconstruction
 from recon3d.methods.samples import Samples, denoiser_of, first_state, image_of_data, step_noise
+from recon3d.methods.supervised import reconstructor_of
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.ddim import EtaMode, ddim, fresh_fraction, noise_in
@@ -35,7 +37,11 @@ class DDS(Method):
 
     name: ClassVar[str] = "dds"
     summary: ClassVar[str] = "diffusion prior with conjugate gradients and TV between slices; few views, minutes"
-    roles: ClassVar[dict[str, str]] = {"prior": "denoiser of 2D slices"}
+    roles: ClassVar[dict[str, str]] = {
+        "prior": "denoiser of 2D slices",
+        "start": "network whose image is the start, for start=supervised (MRI)",
+    }
+    kinds: ClassVar[dict[str, str]] = {"start": "reconstructor"}
 
     steps: int = Field(50, ge=1, description="steps per sample, each with a network call unless it is held")
     hold: int = Field(1, ge=1, description="call the network at each n-th step and the last, else reuse its answer")
@@ -49,7 +55,11 @@ class DDS(Method):
     sigma_min: float = Field(0.01, gt=0, description="noise at the end; the prior's smallest if that is more")
     spacing: Spacing = Field("leading_int", description="of the times of grid 'vp'; leading_int may give more steps")
     final: Final = Field("denoise", description="the end: a denoised image, as in DDS's code, or none")
-    start: Literal["noise", "fbp", "cgls"] = Field("noise", description="from noise, or late from an image of the data")
+    start: Literal["noise", "fbp", "cgls", "interpolation", "supervised"] = Field(
+        "noise",
+        description="from noise, or late from an image: of the data alone (interpolation: of measured slices), or of a "
+        "network (models.start)",
+    )
     sigma_start: float = Field(1.0, gt=0, description="noise on the image of a late start")
     eta: float = Field(0.85, ge=0, le=1, description="share of the noise drawn anew at each step")
     eta_mode: EtaMode = Field("public", description="as in DDS's code (amplitude), or as in the DDIM paper")
@@ -75,6 +85,10 @@ class DDS(Method):
         return self
 
     @property
+    def needed(self) -> dict[str, str]:
+        return {role: purpose for role, purpose in self.roles.items() if role != "start" or self.start == "supervised"}
+
+    @property
     def separable(self) -> bool:
         return self.data in ("cg", "proximal") and not self.reuse
 
@@ -95,7 +109,7 @@ class DDS(Method):
         for index, sample, step in samples:
             noise = partial(step_noise, problem, run, sample)
             if step.index == 0:
-                x, past, data_step.state = self._start(problem, task, step, prior.card, noise(-1)), {}, {}
+                x, past, data_step.state = self._start(problem, task, step, prior.card, models, noise(-1)), {}, {}
             xhat = self._denoise(prior, x, step, data_step, past)
             self._weigh(data_step, step, task.noise_std, prior.card.sigma_data)
             x0 = data_step(xhat)
@@ -164,9 +178,17 @@ class DDS(Method):
             variance = 1.0 / (1.0 / sigma_data**2 + 1.0 / step.sigma**2)
             data_step.damping = self.noise_weight * noise_std**2 / variance
 
-    def _start(self, problem: Problem, task: Normalised, step: Step, card: Any, noise: Tensor) -> Tensor:
+    def _start(
+        self, problem: Problem, task: Normalised, step: Step, card: Any, models: Models, noise: Tensor
+    ) -> Tensor:
         """The image, or what is known of it before the scan, with noise of the first level."""
         if self.start == "noise":
             mean, std = (0.0, 1.0) if self.grid == "vp" else (card.mean, card.sigma_data)  # DDS starts at N(0, 1)
             return first_state(step, noise, mean, std)
-        return noise.mul_(step.b).add_(image_of_data(problem, task, fbp=self.start == "fbp"), alpha=step.a)
+        if self.start == "supervised":
+            image = task.normalization.apply(reconstructor_of(self.name, models, "start")(problem, "sense"))
+        elif self.start == "interpolation" and isinstance(problem.A, SliceSampling):
+            image = task.normalization.apply(problem.A.interpolated(problem.y))
+        else:
+            image = image_of_data(problem, task, fbp=self.start == "fbp")
+        return noise.mul_(step.b).add_(image, alpha=step.a)

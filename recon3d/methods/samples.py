@@ -29,6 +29,12 @@ def denoiser_of(method: str, models: Models, micro_batch: int, *, reuse: bool = 
     if "prior" not in models:
         raise ModelError(f"Method '{method}' needs a denoiser: give models={{'prior': ...}}; see `recon3d models`.")
     prior = models["prior"]
+    card = getattr(prior, "card", None)
+    if card is not None and card.sigma_max < 2 * card.sigma_min:
+        raise ModelError(
+            f"Method '{method}' asks its prior at many levels of noise, {card.name} answers at sigma "
+            f"{card.sigma_max:.3g} only: choose a diffusion model; `recon3d models show NAME` tells the range of each."
+        )
     prior = prior.configured(micro_batch=micro_batch) if hasattr(prior, "configured") else prior
     return SliceReuse(prior) if reuse else prior
 
