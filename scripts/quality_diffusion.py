@@ -1,8 +1,8 @@
 """Quality of the diffusion samplers on volumes that nothing was tuned on: tables as Markdown, seconds of one core.
 
 `scripts/quality mbir` prints all tables, `scripts/quality mbir speed wrong-prior` some of them: methods, published
-(2000 levels), speed, coverage, calibrate (on the training generator), wrong-prior. The MRI rows need a prior: a known
-one, or the file in RECON3D_MRI_PRIOR.
+(2000 levels), speed, reuse, coverage, calibrate (on the training generator), wrong-prior. The MRI rows need a prior: a
+known one, or the file in RECON3D_MRI_PRIOR.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ ACQUISITIONS: dict[str, dict[str, Any]] = {
 FAST = {"steps": 100, "sigma_max": 0.7, "cg_steps": 5}
 """DiffusionMBIR with 100 levels; tuned on one volume of the training generator."""
 SAMPLES = 4
+ROWS, COLUMNS = np.ogrid[:SIDE, :SIDE]
+LESION = np.zeros((SLICES, SIDE, SIDE), dtype=bool)
+"""A disc in one odd slice, inside the body."""
+LESION[3] = (ROWS - 48) ** 2 + (COLUMNS - 34) ** 2 <= 4**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,21 +52,31 @@ class Case:
         return compare(magnitude(volume), self.truth, range=self.range)
 
 
-def ct_case(seed: int, acquisition: str = "8 views", *, second: bool = True, slice_mm: float = CT_MM) -> Case:
-    """CT of a drawn body, projected from a grid twice as fine, with noise."""
+def ct_case(
+    seed: int,
+    acquisition: str = "8 views",
+    *,
+    second: bool = True,
+    slices: int = SLICES,
+    slice_mm: float = CT_MM,
+    lesion_hu: float = 0.0,
+) -> Case:
+    """CT of a drawn body, projected from a grid twice as fine, with noise; a disc of slice 3 can be brighter."""
     import recon3d
     from recon3d.priors import load_model
     from recon3d.synthetic.ct import anatomical_ct
     from recon3d.synthetic.ct_scoring import scoring_ct
 
     voxel_mm = (slice_mm, CT_MM, CT_MM)
-    shape = (SLICES, SIDE, SIDE)
+    shape = (slices, SIDE, SIDE)
     truth = scoring_ct(shape, voxel_mm, seed) if second else anatomical_ct(shape, voxel_mm, seed)
+    if lesion_hu:
+        truth.data[LESION] += lesion_hu
     scan = recon3d.simulate(truth, ACQUISITIONS[acquisition], noise={"photons": PHOTONS}, seed=5)
     return Case(f"CT {seed}, {acquisition}", recon3d.problem_for(scan), truth, load_model("ct-axial"), "hu")
 
 
-def mri_case(seed: int, acceleration: float = 4.0) -> Case | None:
+def mri_case(seed: int, acceleration: float = 4.0, slices: int = SLICES) -> Case | None:
     """Eight coils around a drawn head, measured from a grid twice as fine, with noise; None without a prior."""
     import recon3d
     from recon3d.priors import list_models, load_model
@@ -74,7 +88,7 @@ def mri_case(seed: int, acceleration: float = 4.0) -> Case | None:
     prior = os.environ.get("RECON3D_MRI_PRIOR") or next(iter(known), None)
     if prior is None:
         return None
-    fine = scoring_mri("brain", (SLICES, 2 * SIDE, 2 * SIDE), (3.0, 1.2, 1.2), seed)
+    fine = scoring_mri("brain", (slices, 2 * SIDE, 2 * SIDE), (3.0, 1.2, 1.2), seed)
     scan, target = scan_mri(fine, (SIDE, SIDE), acceleration=acceleration, seed=seed)
     truth = Volume(target, scan.grid)
     return Case(f"MRI {seed}, R = {acceleration:g}", recon3d.problem_for(scan), truth, load_model(prior), "maximum")
@@ -167,12 +181,12 @@ def print_row(name: str, r: dict[str, Any]) -> None:
 
 def speed() -> None:
     """PSNR against seconds: each acceleration beside the plain curve, interpolated to the same PSNR."""
-    cases = [ct_case(seed) for seed in CT_SEEDS[:2]]
-    mri = mri_case(MRI_SEEDS[0])
+    cases = [ct_case(seed, slices=16) for seed in CT_SEEDS[:1]]  # two micro-batches: reuse saves whole ones
+    mri = mri_case(MRI_SEEDS[0], slices=16)
     for group in [cases, *([[mri]] if mri else [])]:
         late = "fbp" if group[0].range == "hu" else "cgls"
         variants: list[tuple[str, dict[str, Any]]] = [(f"plain {n}", {"steps": n}) for n in (6, 10, 15, 20, 35, 50)]
-        for n in (10, 20, 50):
+        for n in (10, 20):
             variants += [
                 (f"start from noise of sigma 5, {n}", {"steps": n, "sigma_max": 5.0}),
                 (f"late start ({late}, sigma 0.5), {n}", {"steps": n, "start": late, "sigma_start": 0.5}),
@@ -198,6 +212,23 @@ def speed() -> None:
                 gain = f"{np.interp(psnr, levels, times) / seconds:.2f}" if inside else f"beyond {levels[-1]:.2f} dB"
                 gain = "below the curve" if psnr < levels[0] else gain
             print(f"| {name} | {psnr:.2f} | {seconds:.2f} | {gain} |", flush=True)
+
+
+def reuse() -> None:
+    """Slice reuse by the distance of slices: PSNR, and what is left of a lesion that one odd slice alone shows."""
+    print("\n### Slice reuse, DDS 20, CT with 8 views\n")
+    print("| slices mm | plain dB | reuse dB | lesion kept, plain | lesion kept, reuse |\n|---|---|---|---|---|")
+    for slice_mm in (1.5, 3.0, 6.0):
+        cells = []
+        for lesion_hu in (0.0, 150.0):
+            case = ct_case(CT_SEEDS[0], slice_mm=slice_mm, lesion_hu=lesion_hu)
+            for wanted in (False, True):
+                found = run(case, "dds", {"steps": 20, "reuse": wanted})
+                cells.append((found["psnr"], float(found["result"].volume.data[LESION].mean())))
+        kept = [100 * (cells[2 + k][1] - cells[k][1]) / 150.0 for k in (0, 1)]
+        print(
+            f"| {slice_mm:g} | {cells[0][0]:.2f} | {cells[1][0]:.2f} | {kept[0]:.0f} % | {kept[1]:.0f} % |", flush=True
+        )
 
 
 SPREAD = {"steps": 20, "data": "admm_tv", "cg_steps": 5}
@@ -325,6 +356,7 @@ def main(arguments: Sequence[str]) -> None:
         "methods": methods,
         "published": published,
         "speed": speed,
+        "reuse": reuse,
         "calibrate": calibrate,
         "coverage": coverages,
         "wrong-prior": wrong_prior,
