@@ -50,6 +50,7 @@ class Method(BaseModel):
     name : how configurations and the command line call it
     summary : one line for `recon3d methods`
     roles : the models it needs, role -> what it is for
+    kinds : role -> kind of its model (`recon3d.priors.cards.KINDS`), where that is no denoiser
     separable : whether slabs of slices are problems of their own wherever the operator allows it
     volumes : how many image volumes it holds at its peak, for the memory plan
     """
@@ -59,6 +60,12 @@ class Method(BaseModel):
     name: ClassVar[str]
     summary: ClassVar[str]
     roles: ClassVar[Mapping[str, str]] = {}
+    kinds: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def needed(self) -> Mapping[str, str]:
+        """The roles that these settings need; all of `roles` where settings do not matter."""
+        return self.roles
 
     @property
     def separable(self) -> bool:
@@ -67,6 +74,15 @@ class Method(BaseModel):
     @property
     def volumes(self) -> float:
         return 4.0
+
+    def settle(
+        self, problem: Problem, given: Mapping[str, Any] | None = None, *, force: bool = False
+    ) -> tuple[Method, str]:
+        """The method that will run, and why where that was a choice ("" where it is this one).
+
+        `given` and `force` are as for `recon3d.methods.roles.models_for`.
+        """
+        return self, ""
 
     @abstractmethod
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
