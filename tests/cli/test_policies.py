@@ -55,7 +55,7 @@ def test_one_scan_end_to_end(study: Path, cli: Cli, tmp_path: Path) -> None:
     assert len({unit for _, _, unit in order}) == len(order) == 8
     assert record["trace"][-1]["measured"] == 8
     page = (tmp_path / "out.html").read_text()
-    assert "8 of 32 units (kx) were measured, 4 before the first step." in page
+    assert "8 of 32 units (kx) were measured, 2 before the first step." in page
     assert "data:image/png;base64" in page
     for beside in ("uncertainty", "sample-1", "sample-2"):
         assert nibabel.load(tmp_path / f"out.{beside}.nii.gz").shape == (32, 32, 1)
