@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
-TABLES = {"mri": "quality_mri", "mbir": "quality_diffusion", "dynamic": "quality_dynamic"}
+TABLES = {
+    "mri": "quality_mri", "mbir": "quality_diffusion", "dynamic": "quality_dynamic", "policies": "quality_policies"
+}  # fmt: skip
 """Tables with a module of their own, by the first word of the command."""
 PHOTONS = 1e6
 ACQUISITIONS: dict[str, dict[str, Any]] = {
