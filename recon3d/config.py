@@ -414,7 +414,7 @@ def _simulation(content: Mapping[str, Any], name: str) -> Any:
     if wanted not in _SIMULATIONS:
         near = difflib.get_close_matches(wanted, _SIMULATIONS, n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise ConfigError(f"{name}: kind '{wanted}' cannot be simulated{hint}: expected {' or '.join(_SIMULATIONS)}.")
+        raise ConfigError(f"{name}: kind '{wanted}' cannot be simulated{hint}: expected one of {', '.join(_SIMULATIONS)}.")
     return _SIMULATIONS[wanted]
 
 

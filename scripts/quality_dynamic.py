@@ -25,7 +25,7 @@ INSTANTS = (64, 128, 256)
 WINDOWS = (0.125, 0.25, 0.5)
 LPS = ((0.003, 0.01), (0.01, 0.01), (0.003, 0.003), (0.03, 0.01))
 CT_ROWS: dict[str, tuple[str, dict[str, Any]]] = {
-    "psm, plain": ("psm", {"regulariser": "none", "iterations": 20}),
+    "psm, plain": ("psm", {"regulariser": "none", "iterations": 5}),
     "psm, TV": ("psm", {}),
     "red_psm, ct-axial": ("red_psm", {"models": {"prior": "ct-axial"}}),
 }

@@ -31,7 +31,7 @@ class PartiallySeparable(Method):
     )
     start: Start = Field("auto", description="auto: a navigator where k-space has one, else windows; prosep; cosines")
     window: int | None = Field(None, ge=1, description="frames of each image of the start 'windows'; a quarter of all")
-    iterations: int = Field(40, ge=1, description="sweeps over both factors and the series at most")
+    iterations: int = Field(25, ge=1, description="sweeps over both factors and the series at most")
     cg_steps: int = Field(8, ge=1, description="conjugate gradient steps of each solve for the basis images")
     tol: float = Field(2e-3, ge=0, description="stop where the residuals primal, dual and change are this small")
     nonnegative: bool = Field(True, description="series >= 0 in the method's range; ignored for complex images")
