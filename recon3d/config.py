@@ -84,6 +84,15 @@ class SeriesConfig(Section):
         return self
 
 
+class ImageConfig(Section):
+    """A volume that is itself the measurement: to be denoised, or its slices made thinner or filled in."""
+
+    slice_mm: float | None = Field(None, gt=0, description="pitch of the slices of the result; the volume's by default")
+    thickness_mm: float | None = Field(None, gt=0, description="of the measured slices; with slice_mm their pitch")
+    profile: Literal["box", "gaussian"] = Field("box", description="sensitivity across a thick slice")
+    missing: tuple[int, ...] = Field((), description="slices that are not used, counted from 0")
+
+
 class ScanConfig(Section):
     """What is known of the scan beyond its file."""
 
@@ -91,9 +100,11 @@ class ScanConfig(Section):
     energy_kev: float | None = Field(None, gt=0, description="effective energy, from which water's attenuation follows")
     photons: float | None = Field(None, gt=0, description="unattenuated photons per detector pixel")
     noise_std: float | None = Field(None, gt=0, description="standard deviation of the noise in the data")
+    support: str | None = Field(None, description="field-of-view, or a mask file: where the object can be")
     views: ViewsConfig = ViewsConfig()
     series: SeriesConfig = SeriesConfig()
     mri: MRIConfig = MRIConfig()
+    image: ImageConfig | None = Field(None, description="restore a volume (DICOM, NIfTI) instead of a scan")
 
     @model_validator(mode="after")
     def _one_calibration(self) -> ScanConfig:
@@ -101,6 +112,10 @@ class ScanConfig(Section):
             raise ValueError("water is stated once, by water_per_mm or by energy_kev")
         if self.photons is not None and self.noise_std is not None:
             raise ValueError("the noise is stated once, by photons or by noise_std")
+        if self.image is not None:
+            others = self.model_dump(exclude={"image", "noise_std", "support"}, exclude_defaults=True)
+            if others:
+                raise ValueError(f"{next(iter(others))} is for measurements, not for a volume with scan.image")
         return self
 
 
@@ -116,6 +131,14 @@ class PreprocessConfig(Section):
     hardening: tuple[float, ...] | None = Field(None, description="c1, c2 ... of the beam hardening polynomial")
     half_turn: bool = Field(False, description="join opposite views of a full turn")
     truncation: Literal["tell", "extend", "refuse"] = Field("tell", description="an object wider than the detector")
+
+
+class EvidenceConfig(Section):
+    """What is written beside the result of a method with a trained model, so that it can be judged."""
+
+    classical: str = Field("auto", description="a method without a model, auto, or none")
+    residual: bool = Field(True, description="the misfit to the data, as an image")
+    null_space: bool = Field(True, description="the part of the image that the data do not determine")
 
 
 class RunConfig(Section):
@@ -156,6 +179,7 @@ class ReconstructConfig(Section):
     force_prior: bool = Field(False, description="go on although a model does not fit the scan")
     complex: bool = Field(False, description="write a complex image as it is, not its magnitude")
     phase: bool = Field(False, description="write the phase of a complex image, in radians, to STEM.phase too")
+    evidence: EvidenceConfig = EvidenceConfig()
     run: RunConfig = RunConfig()
 
 
@@ -190,7 +214,7 @@ class SimulateConfig(Section):
 
     task: Literal["simulate"] = "simulate"
     description: str = ""
-    kind: Literal["ct", "mri", "ct-series", "mri-series"]
+    kind: Literal["ct", "mri", "ct-series", "mri-series", "seismic"]
     noise: Section
     finer: int = Field(2, ge=1, description="how much finer than the volume the truth is represented; 1: inverse crime")
     units: str | None = Field(None, description="unit of the volume where its file does not say, e.g. HU or 1/mm")
@@ -283,11 +307,31 @@ class SimulateMRISeriesConfig(SimulateConfig):
         return self.model_dump(include={"kind", "coils", "sampling", "acceleration", "centre_lines", "spokes"})
 
 
+class TraceNoiseConfig(Section):
+    """Noise that is added to simulated traces."""
+
+    noise_share: float = Field(0.0, ge=0, description="root mean square of white noise, as a share of the traces'")
+
+
+class SimulateSeismicConfig(SimulateConfig):
+    """A complete seismic cube that loses traces."""
+
+    kind: Literal["seismic"]
+    mask: Literal["random", "regular", "gap", "lines", "block"] = Field("random", description="which traces are missing")
+    missing: float = Field(0.5, gt=0, lt=1, description="share of traces that are missing")
+    noise: TraceNoiseConfig = TraceNoiseConfig()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.model_dump(include={"kind", "mask", "missing"})
+
+
 _SIMULATIONS: dict[str, type[SimulateConfig]] = {
     "ct": SimulateCTConfig,
     "mri": SimulateMRIConfig,
     "ct-series": SimulateCTSeriesConfig,
     "mri-series": SimulateMRISeriesConfig,
+    "seismic": SimulateSeismicConfig,
 }
 
 
@@ -414,7 +458,8 @@ def _simulation(content: Mapping[str, Any], name: str) -> Any:
     if wanted not in _SIMULATIONS:
         near = difflib.get_close_matches(wanted, _SIMULATIONS, n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise ConfigError(f"{name}: kind '{wanted}' cannot be simulated{hint}: expected one of {', '.join(_SIMULATIONS)}.")
+        known = ", ".join(_SIMULATIONS)
+        raise ConfigError(f"{name}: kind '{wanted}' cannot be simulated{hint}: expected one of {known}.")
     return _SIMULATIONS[wanted]
 
 

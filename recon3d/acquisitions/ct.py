@@ -80,6 +80,7 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     """
     from operators.series import ViewSeries
     from operators.tomography import ConeProjector, ImageGrid, Projector, TomographyGeometry
+    from recon3d.acquisitions.ct_checks import check_ct
 
     if not isinstance(scan.grid, AffineGrid):
         raise InputError(f"CT scans are reconstructed on an AffineGrid, got {type(scan.grid).__name__}.")
@@ -88,6 +89,7 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     centre_mm = tuple(float(v) for v in np.asarray(centre).ravel()) if centre is not None else (0.0, 0.0, 0.0)
     grid = ImageGrid(scan.grid.shape, scan.grid.voxel_mm, centre_mm)  # type: ignore[arg-type]
     geometry = TomographyGeometry.from_dict(scan.acquisition)
+    check_ct(scan, geometry, scan.grid)
     projector = ConeProjector if geometry.kind == "cone" else Projector
     if not is_timed(scan):
         return projector(geometry, grid, dtype=dtype, device=device)

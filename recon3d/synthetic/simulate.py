@@ -25,6 +25,7 @@ from recon3d.errors import ConfigError, GeometryError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.scan import Scan
 from recon3d.synthetic.mri import simulate_mri
+from recon3d.synthetic.seismic_masks import simulate_seismic
 from recon3d.volume import Volume
 
 WATER_PER_MM = 0.0193
@@ -204,7 +205,7 @@ def simulate_ct(
     )
 
 
-SIMULATORS: dict[str, Callable[..., Scan]] = {"ct": simulate_ct, "mri": simulate_mri}
+SIMULATORS: dict[str, Callable[..., Scan]] = {"ct": simulate_ct, "mri": simulate_mri, "seismic": simulate_seismic}
 
 
 def _stacked_integrals(
