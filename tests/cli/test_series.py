@@ -1,4 +1,4 @@
-"""Series from the command line: drawn, scanned, reconstructed, with a moving picture; and what is said when it fails."""
+"""Series from the command line: drawn, scanned, reconstructed, with a moving picture; and what failures say."""
 
 from __future__ import annotations
 
