@@ -344,7 +344,8 @@ from recon3d.run import SilentRun
 from recon3d.scan import Scan
 torch.set_num_threads(1)
 class Smooth:
-    card, normalization = SimpleNamespace(units="1", complex_image=False), Normalization()
+    card = SimpleNamespace(units="1", complex_image=False, sigma_min=0.01, sigma_max=1.0)
+    normalization = Normalization()
     def denoise(self, x, sigma, cond=None):
         return (x + x.roll(1, -1) + x.roll(1, -2)) / 3
 def peak():
