@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from recon3d.priors.interpolator import Interpolator
+from recon3d.solvers.gaps import first_guess
 from recon3d.solvers.windows import add_window, total_weight, windows
 
 
@@ -25,7 +26,8 @@ class TiledDenoiser:
     def __init__(
         self, model: Any, data: Tensor, live: Tensor, tile: tuple[int, int, int], overlap: float, batch: int = 1
     ) -> None:
-        self.model, self.data, self.live, self.batch = model, data, live, batch
+        self.model, self.live, self.batch = model, live, batch
+        self.guess = first_guess(data, live) if isinstance(model, Interpolator) else data
         self.tiles = windows(data.shape, tile, overlap)
         self.weight = total_weight(data.shape, self.tiles, data.device)
         self.calls = 0
@@ -54,5 +56,5 @@ class TiledDenoiser:
         ]
 
     def _condition(self, tiles: list[tuple[slice, ...]]) -> Tensor:
-        pairs = [torch.stack([self.data[tile], self.live[tile[:2]].expand_as(self.data[tile])]) for tile in tiles]
+        pairs = [torch.stack([self.guess[tile], self.live[tile[:2]].expand_as(self.guess[tile])]) for tile in tiles]
         return torch.stack(pairs)
