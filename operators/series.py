@@ -192,7 +192,9 @@ class _ViewSubspace(LinearOperator):
         return (self._still._forward(x) * self._psi).sum(-len(cast(Space, self.range).axes) - 1)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return cast(Tensor, self._still.H._forward(y.unsqueeze(-len(cast(Space, self.range).axes) - 1) * self._psi.conj()))
+        return cast(
+            Tensor, self._still.H._forward(y.unsqueeze(-len(cast(Space, self.range).axes) - 1) * self._psi.conj())
+        )
 
 
 def subspace(A: LinearOperator, psi: Tensor) -> LinearOperator:
@@ -231,4 +233,3 @@ def series_of(A: LinearOperator) -> Series:
     if not isinstance(inner, Series):
         raise ShapeError(f"Expected an operator on a series, got {A!r}.")
     return inner
-

@@ -52,7 +52,9 @@ class CartesianSeries(CartesianEncoding, Series):
             for m in range(k, K):
                 product = (seen[k].conj() * seen[m]).sum(0).to(torch.complex128)
                 product = product.sum(folded) if folded else product
-                H[:, k, m] = torch.complex(masks.square() @ product.real.flatten(), masks.square() @ product.imag.flatten())
+                H[:, k, m] = torch.complex(
+                    masks.square() @ product.real.flatten(), masks.square() @ product.imag.flatten()
+                )
                 H[:, m, k] = H[:, k, m].conj()
         for t in range(P):
             b[t] = (seen.conj() * (y[t] * mask[t])).flatten(1).sum(1, dtype=torch.complex128)

@@ -29,7 +29,6 @@ _BUILT_IN = {
     "mssa": "recon3d.methods.mssa:MSSA",
     "fx_prediction": "recon3d.methods.fx_prediction:FXPrediction",
     "seisfusion": "recon3d.methods.seisfusion:SeisFusion",
-    "seisfusion": "recon3d.methods.seisfusion:SeisFusion",
 }
 _REGISTERED: dict[str, type[Method]] = {}
 

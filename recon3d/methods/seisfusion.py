@@ -46,7 +46,7 @@ class SeisFusion(Method):
         "replace", description="traces put into the estimate, or a correction of the whole by their misfit"
     )
     cg_steps: int = Field(8, ge=1, description="of the covariance step; each is a backward pass of the network")
-    tile: tuple[int, int, int] = Field((64, 64, 128), description="(crossline, inline, sample) the network sees at once")
+    tile: tuple[int, int, int] = Field((64, 64, 128), description="(crossline, inline, sample) seen at once")
     overlap: float = Field(0.25, ge=0, lt=1, description="least share of neighbouring tiles in common")
     mode: Literal["ddim", "published"] = Field("ddim", description="published: the released sampler, 2410 calls a tile")
     jump: int = Field(10, ge=1, description="levels of a climb, published mode")

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class EDMDenoiser(nn.Module):
     """``D(x, sigma) = m + c_skip (x - m) + c_out F(c_in (x - m), log sigma)``.
 
-    `sigma_data` and `mean` (m) are the standard deviation and mean of the normalised training images; `axes` counts those
-    of an image: 3 for (channel, y, x), 4 for (channel, x, y, t).
+    `sigma_data` and `mean` (m) are the standard deviation and mean of the normalised training images; `axes` counts
+    those of an image: 3 for (channel, y, x), 4 for (channel, x, y, t).
     Karras, Aittala, Aila, Laine: Elucidating the design space of diffusion-based generative models (2022), table 1.
     """
 

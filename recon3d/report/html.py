@@ -568,9 +568,7 @@ def _provenance_card(record: Mapping[str, Any], volume: Volume) -> str:
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{escape(key)}</th><td>{_code(value)}</td></tr>' for key, value in pairs
-    )
+    rows = "".join(f'<tr><th scope="row">{escape(key)}</th><td>{_code(value)}</td></tr>' for key, value in pairs)
     return f'<table class="plain pairs"><tbody>{rows}</tbody></table>' if rows else ""
 
 

@@ -221,9 +221,7 @@ def reconstruct_case(
         }
         headers = {"like": path, "read_as": config.read} if segy.matches(path) else None
         live = fold_of(plan.scan) > 0 if plan.scan.kind == "seismic" else None
-        write_result(
-            result, output, record, overwrite, _volumes(result, output, config), headers=headers, live=live
-        )
+        write_result(result, output, record, overwrite, _volumes(result, output, config), headers=headers, live=live)
         run.finish(sibling(output, ".html"))
     return result
 

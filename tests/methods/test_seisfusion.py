@@ -60,9 +60,8 @@ def white() -> Prior:
 def untrained() -> Interpolator:
     """A network that moves its guess a little, so that what it is shown can be told from its answer."""
     architecture = {"kind": "unet3d", "channels": [8, 8], "fold": [1, 1, 2], "embedding": 8}
-    card = InterpolatorCard(
-        name="t", modality="seismic", sigma_min=0.03, sigma_max=3.0, sigma_data=0.5, smallest_side=1, architecture=architecture, licence="x"
-    )  # fmt: skip
+    ranges = {"sigma_min": 0.03, "sigma_max": 3.0, "sigma_data": 0.5, "smallest_side": 1}
+    card = InterpolatorCard(name="t", modality="seismic", architecture=architecture, licence="x", **ranges)
     torch.manual_seed(0)
     network = network_of(card)
     for parameter in network.parameters():
@@ -136,7 +135,9 @@ def test_amplitudes_scale() -> None:
     model = untrained()
     louder = CUBE.with_data(CUBE.data * np.float32(4))
     a, b = (
-        recon3d.reconstruct(problem_for(masked(c, LIVE)), "seisfusion", models={"interpolator": model}, steps=2).volume.data
+        recon3d.reconstruct(
+            problem_for(masked(c, LIVE)), "seisfusion", models={"interpolator": model}, steps=2
+        ).volume.data
         for c in (CUBE, louder)
     )
     np.testing.assert_allclose(b, 4 * a, rtol=1e-3, atol=1e-3)

@@ -44,7 +44,7 @@ def test_pocs_gains_nothing_on_regular_decimation() -> None:
 
 
 def test_pocs_padding_pays() -> None:
-    """Linear events, half of the traces missing at random: the sheet, on a larger cube, has 21 dB without padding, 40 with."""
+    """Linear events, random half missing: on a larger cube the sheet has 21 dB without padding and 40 with."""
     live = half("random")
     plain, padded = (filled(LINEAR, live, "pocs", pad=pad)[1] for pad in (0, 8))
     assert padded > 20
@@ -52,7 +52,7 @@ def test_pocs_padding_pays() -> None:
 
 
 def test_mssa_is_exact_on_three_plane_waves() -> None:
-    """The sheet: above 60 dB, noise-free, random 50 %. The events end inside the cube, so that their slices have rank 3."""
+    """The sheet: above 60 dB, noise-free, random 50 %. No event leaves the cube, so that slices have rank 3."""
     x, y, t = np.meshgrid(np.arange(12), np.arange(12), np.arange(32), indexing="ij")
     cube = np.zeros(x.shape)
     for delay, p, q in ((10, 0.2, -0.1), (15, -0.2, 0.15), (20, 0.1, 0.2)):
@@ -94,7 +94,8 @@ def test_noise_on_recorded_traces_may_go() -> None:
     noisy = LINEAR.with_data(LINEAR.data + 0.3 * rng.standard_normal(SHAPE).astype(np.float32))
     live = half("random")
     kept, soft = (
-        filled(noisy, live, "mssa", rank=3, window=None, alpha=alpha, damping=3.0)[0].volume.data for alpha in (1.0, 0.4)
+        filled(noisy, live, "mssa", rank=3, window=None, alpha=alpha, damping=3.0)[0].volume.data
+        for alpha in (1.0, 0.4)
     )
     error = [float(np.square(x - LINEAR.data)[live].mean()) for x in (kept, soft)]
     assert error[1] < 0.5 * error[0]
@@ -128,7 +129,7 @@ def test_irregular_gaps_are_not_for_fx_prediction() -> None:
 @pytest.mark.parametrize("method", ["pocs", "mssa", "fx_prediction"])
 def test_silent_traces_and_other_scans_are_one_sentence(method: str) -> None:
     silent = LINEAR.with_data(np.zeros(SHAPE, np.float32))
-    with pytest.raises(InputError, match="Every recorded trace .* is zero"):
+    with pytest.raises(InputError, match=r"Every recorded trace .* is zero"):
         filled(silent, half("regular"), method)
     A = Identity(Space(("z", "y", "x"), (2, 3, 4)))
     other = Problem(torch.ones(2, 3, 4), A, NoiseModel(), AffineGrid.centred((2, 3, 4), 1.0), name="knee")

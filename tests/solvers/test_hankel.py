@@ -14,7 +14,9 @@ pytestmark = pytest.mark.tiny
 def waves(shape: tuple[int, int], count: int) -> torch.Tensor:
     x, y = np.meshgrid(*map(np.arange, shape), indexing="ij")
     rng = np.random.default_rng(0)
-    plane = sum(rng.uniform(1, 2) * np.exp(1j * (rng.uniform(-2, 2) * x + rng.uniform(-2, 2) * y)) for _ in range(count))
+    plane = sum(
+        rng.uniform(1, 2) * np.exp(1j * (rng.uniform(-2, 2) * x + rng.uniform(-2, 2) * y)) for _ in range(count)
+    )
     return torch.from_numpy(np.asarray(plane))[None]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ def test_starts_cover_with_the_overlap_asked_for(count: int, side: int, overlap:
     first = starts(count, side, overlap)
     assert first[0] == 0
     assert first[-1] == max(0, count - side)
-    steps = [b - a for a, b in zip(first, first[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(first)]
     assert all(0 < step <= max(1, side * (1 - overlap) + 1e-9) for step in steps)
 
 

@@ -28,7 +28,7 @@ Maker = Callable[..., Path]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Maker:
-    """Write a survey with segyio: inlines 10, 12 ..., crosslines 100, 101 ...; options leave traces out or spoil them."""
+    """Write a survey with segyio: inlines 10, 12 ..., crosslines 100 ...; options leave traces out or spoil them."""
 
     def write(
         keep: Callable[[int, int], bool] = lambda i, x: True,
@@ -88,7 +88,15 @@ def test_complete_survey_is_a_volume_at_its_place(make: Maker, format: int, endi
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"format": 1}, {"format": 3}, {"crossline_sorted": True}, {"keep": gappy}, {"endian": "little"}, {"scalar": 10}],
+    [
+        {},
+        {"format": 1},
+        {"format": 3},
+        {"crossline_sorted": True},
+        {"keep": gappy},
+        {"endian": "little"},
+        {"scalar": 10},
+    ],
 )
 def test_round_trip_is_byte_identical(make: Maker, tmp_path: Path, options: dict[str, Any]) -> None:
     path, copy = make(**options), tmp_path / "copy.sgy"
@@ -106,7 +114,8 @@ def test_filled_traces_get_headers_coordinates_and_a_mark(make: Maker, tmp_path:
     recon3d.save(Volume(cube, scan.grid), out, like=path)
     with segyio.open(str(out)) as file:  # it is a regular cube now, which segyio finds by itself
         assert (len(file.ilines), len(file.xlines)) == (NI, NX)
-        np.testing.assert_array_equal(segyio.tools.cube(file), cube.swapaxes(0, 1))
+        slow_first = cube if crossline_sorted else cube.swapaxes(0, 1)  # the order of the source is kept
+        np.testing.assert_array_equal(segyio.tools.cube(file), slow_first)
         marked = {(h[189], h[193]): (h[181], h[185], h[29]) for h in file.header if h[233] == 1}
         assert b"3 of 20 traces filled" in bytes(file.text[0])
     assert set(marked) == {(12, 102), (18, 103), (10, 100)}
@@ -163,7 +172,9 @@ def test_dead_traces_are_told_from_quiet_ones(make: Maker) -> None:
 
 def test_offsets_and_duplicates(make: Maker) -> None:
     path = make(offsets=(100, 300))
-    with pytest.raises(InputError, match=r"20 bins hold more than one trace, up to 2, of 2 offsets: choose one by offset="):
+    with pytest.raises(
+        InputError, match=r"20 bins hold more than one trace, up to 2, of 2 offsets: choose one by offset="
+    ):
         recon3d.load(path)
     assert recon3d.load(path, offset=300).data[0, 0, 0] == 301
     assert recon3d.load(path, duplicates="first").data[0, 0, 0] == 101
@@ -175,7 +186,7 @@ def test_offsets_and_duplicates(make: Maker) -> None:
 
 
 def test_all_dead_is_one_sentence(make: Maker) -> None:
-    with pytest.raises(InputError, match="All 20 traces of .* are dead"):
+    with pytest.raises(InputError, match=r"All 20 traces of .* are dead"):
         recon3d.load(make(spoil=lambda n, trace: trace * 0))
 
 

@@ -27,9 +27,7 @@ def test_share_is_nearly_met(family: str, missing: float) -> None:
     missing=st.floats(0.05, 0.7),
     seed=st.integers(0, 99),
 )
-def test_some_traces_live_and_the_seed_decides(
-    family: str, shape: tuple[int, int], missing: float, seed: int
-) -> None:
+def test_some_traces_live_and_the_seed_decides(family: str, shape: tuple[int, int], missing: float, seed: int) -> None:
     first, again = (trace_mask(family, shape, missing, np.random.default_rng(seed)) for _ in range(2))
     assert first.shape == shape
     assert first.any()
