@@ -1,7 +1,8 @@
-"""Drawn complex MR images: heads, limbs, knees and test shapes in any plane and contrast; training data without a person.
+"""Drawn complex MR images: heads, limbs, knees and test shapes in any plane and contrast, to train priors on.
 
-The image is what a scanner's maps leave of it by the coil phase rule (`operators.mri.coils.rotate_maps`): its phase minus
-that of its low-resolution self. Bodies are painted by the drawing room of the CT volumes and coloured by relaxation times.
+The image is what a scanner's maps leave of it by the coil phase rule (`operators.mri.coils.rotate_maps`): its phase
+minus that of its low-resolution self. Bodies are painted by the drawing room of the CT volumes and coloured by
+relaxation times; nothing derives from a person.
 """
 
 from __future__ import annotations
@@ -227,9 +228,8 @@ def _contrast(rng: np.random.Generator) -> Floats:
         table = rng.uniform(0.02, 1.0, len(_NAMES))
     else:
         density, t1, t2 = np.array(list(TISSUES.values())).T * rng.uniform(0.88, 1.14, (3, len(_NAMES)))
-        kind = str(
-            rng.choice(["t1", "t2", "pd", "flair", "mprage", "stir", "gre"], p=[0.3, 0.17, 0.17, 0.1, 0.1, 0.06, 0.1])
-        )
+        kinds = {"t1": 0.3, "t2": 0.17, "pd": 0.17, "flair": 0.1, "mprage": 0.1, "stir": 0.06, "gre": 0.1}
+        kind = str(rng.choice(list(kinds), p=list(kinds.values())))
         repetition, echo, inversion = {
             "t1": (rng.uniform(0.3, 0.8), rng.uniform(0.008, 0.02), 0.0),
             "t2": (rng.uniform(3, 6), rng.uniform(0.07, 0.12), 0.0),
@@ -261,9 +261,8 @@ def _coloured(labels: Labels, voxel: Lengths, rng: np.random.Generator) -> Float
         image *= 1 + strength[labels] * field * (1 + 0.4 * coarse)
     image *= 1 + 0.05 * coarse
     lines = smooth_field(shape, voxel, rng.uniform(5, 14), rng)
-    septa = np.isin(labels, [_INDEX[name] for name in ("fat", "muscle", "marrow")]) & (
-        np.abs(lines) < rng.uniform(0.02, 0.08)
-    )
+    fibrous = np.isin(labels, [_INDEX[name] for name in ("fat", "muscle", "marrow")])
+    septa = fibrous & (np.abs(lines) < rng.uniform(0.02, 0.08))
     image[septa] *= rng.uniform(0.4, 1.7)
     across = smooth_field(shape, voxel, rng.uniform(6, 14), rng)
     vessels = (lines**2 + across**2 < rng.uniform(0.004, 0.03)) & (labels > 0)
@@ -273,9 +272,8 @@ def _coloured(labels: Labels, voxel: Lengths, rng: np.random.Generator) -> Float
     uneven = smooth_field(shape, voxel, 110.0, rng) * rng.uniform(0.05, 0.3)
     y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in shape[1:])
     tilt = rng.normal(0, 0.25, 2)
-    illumination = np.exp(
-        uneven + tilt[0] * y[:, None] + tilt[1] * x + rng.uniform(-0.1, 0.35) * (y[:, None] ** 2 + x**2)
-    )
+    near = rng.uniform(-0.1, 0.35) * (y[:, None] ** 2 + x**2)  # the coils lie around the body
+    illumination = np.exp(uneven + tilt[0] * y[:, None] + tilt[1] * x + near)
     image = np.clip(image, 0, 2.5) * illumination.astype(np.float32)
     blur = rng.uniform(0, 1.1)  # tissue borders oblique to the slice
     return np.asarray(ndimage.gaussian_filter(image, (0, blur, blur), truncate=3.0), np.float32)
@@ -291,9 +289,8 @@ def _add_lesion(image: Floats, voxel: Lengths, rng: np.random.Generator) -> None
         for c, r, n in zip(centre, radii, image.shape, strict=True)
     )
     z, y, x = np.ogrid[box]
-    r = np.sqrt(
-        ((z - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2 + ((x - centre[2]) / radii[2]) ** 2
-    )
+    offsets = [(at - c) / r for at, c, r in zip((z, y, x), centre, radii, strict=True)]
+    r = np.sqrt(offsets[0] ** 2 + offsets[1] ** 2 + offsets[2] ** 2)
     weight = np.clip((1 - r) / rng.uniform(0.05, 0.6), 0, 1)
     image[box] *= (1 + (rng.uniform(0.2, 2.0) - 1) * weight).astype(np.float32)
 
@@ -327,9 +324,8 @@ def _scanned(image: NDArray[np.complex64], rng: np.random.Generator) -> NDArray[
         kspace = kspace * ((y[:, None] <= reach[0]) & (x <= reach[1]))
     if rng.random() < 0.5:  # and filters against ringing
         strength = rng.uniform(0.0, 0.8)
-        kspace = kspace * (
-            (1 - strength * np.sin(np.pi / 2 * y[:, None]) ** 2) * (1 - strength * np.sin(np.pi / 2 * x) ** 2)
-        )
+        rows_kept, columns_kept = (1 - strength * np.sin(np.pi / 2 * k) ** 2 for k in (y, x))
+        kspace = kspace * (rows_kept[:, None] * columns_kept)
     found = _to_image(kspace)
     reach = rng.uniform(0.04, 0.12)
     window = np.where(x < reach, np.cos(np.pi / 2 * x / reach) ** 2, 0) * np.cos(np.pi / 2 * y[:, None]) ** 2

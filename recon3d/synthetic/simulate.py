@@ -61,10 +61,12 @@ def simulate(
         If the kind or a setting is unknown.
     """
     settings = dict(settings)
-    kind = settings.pop("kind", "ct")
-    if kind not in SIMULATORS:
-        raise ConfigError(f"Scans of kind '{kind}' cannot be simulated: expected {', '.join(sorted(SIMULATORS))}.")
-    simulator = SIMULATORS[kind]
+    from recon3d.synthetic.dynamic_scans import SERIES  # which builds on this module
+
+    kind, known = settings.pop("kind", "ct"), {**SIMULATORS, **SERIES}
+    if kind not in known:
+        raise ConfigError(f"Scans of kind '{kind}' cannot be simulated: expected {', '.join(sorted(known))}.")
+    simulator = known[kind]
     taken = set(inspect.signature(simulator).parameters) - {"volume", "seed", "finer"}
     arguments = {**settings, **(noise or {})}
     for key in sorted(set(arguments) - taken):

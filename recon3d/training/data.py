@@ -165,7 +165,7 @@ class Patches:
         self._starts = [np.cumsum([len(volume) for volume in volumes]) for volumes in self.volumes]
 
     def batch(self, step: int, part: int = 0) -> Tensor:
-        """Patches (batch, channel, side, side), float32, of training step `step`; `part` counts ranks and accumulation."""
+        """Patches (batch, channel, side, side), float32, of a training step; `part` counts ranks and accumulation."""
         side, count = self.patch(step)
         return torch.stack([self.item(step, part * count + item, side) for item in range(count)])
 

@@ -18,6 +18,10 @@ KINDS = {
         "recon3d.training.interpolation_config:InterpolatorConfig",
         "recon3d.training.interpolation:train_interpolator",
     ),
+    "reconstructor": (
+        "recon3d.training.reconstructor_config:TrainReconstructorConfig",
+        "recon3d.training.reconstruction:train_reconstructor",
+    ),
 }
 
 
