@@ -99,7 +99,9 @@ def large() -> None:
         scan = masked(truth, live)
         whole = score(truth.data, scan, "seisfusion", steps=1, tile=(64, 64, 128))[0]
         snr, _, tiled = score(truth.data, scan, "seisfusion", steps=1, tile=(40, 40, 64))
-        faces = {k: starts(n, side, 0.25)[1:] for k, (n, side) in enumerate(zip((64, 64, 128), (40, 40, 64), strict=True))}
+        faces = {
+            k: starts(n, side, 0.25)[1:] for k, (n, side) in enumerate(zip((64, 64, 128), (40, 40, 64), strict=True))
+        }
         reference = seam_ratio(truth.data, faces)
         seams = seam_ratio(tiled.volume.data, faces) / reference
         pocs = max(score(truth.data, scan, "pocs", **settings)[0] for settings in SETTINGS["pocs"])

@@ -177,7 +177,8 @@ def _binned(xy: Floats, xy_words: tuple[int, int] | None, bin_m: tuple[float, fl
     origin = first[0] * bin_m[0] * along + first[1] * bin_m[1] * across
     return Survey(
         index[:, 1], index[:, 0], (1, 1), (1, 1), (nx, ni), _pair(origin),
-        _pair(across * bin_m[1]), _pair(along * bin_m[0]), None, xy_words, float(np.sqrt(np.mean(np.sum(off**2, axis=1)))),
+        _pair(across * bin_m[1]), _pair(along * bin_m[0]), None, xy_words,
+        float(np.sqrt(np.mean(np.sum(off**2, axis=1)))),
         [f"bins: {bin_m[0]:g} x {bin_m[1]:g} m from coordinates, lines at {azimuth_deg:g} degrees from north"],
     )  # fmt: skip
 
