@@ -91,7 +91,7 @@ def test_mean_is_kriging_with_the_covariance_step(steps: int, monkeypatch: pytes
     """The sampler is affine in its noise for a Gaussian prior, so its mean is the run without noise."""
     problem, prior, field, live, kriged = kriging_case()
     monkeypatch.setattr(module, "step_noise", lambda problem, *_: problem.domain.zeros())
-    settings = {"data": "covariance", "steps": steps, "cg_steps": 60, "sigma_min": 0.002}
+    settings = {"data": "covariance", "steps": steps, "cg_steps": 60, "sigma_min": 0.002, "result": "samples"}
     found = recon3d.reconstruct(problem, "seisfusion", models={"interpolator": prior}, **settings).volume.data[:, 0, 0]
     gaps = ~live
     assert np.linalg.norm(found[gaps] - kriged[gaps]) < 0.01 * np.linalg.norm(kriged[gaps])
@@ -102,12 +102,20 @@ def test_replacing_traces_alone_is_not_kriging(monkeypatch: pytest.MonkeyPatch) 
     """The trap of the sheet: with a prior that does not see the traces, replacement is biased by half."""
     problem, prior, _, live, kriged = kriging_case()
     monkeypatch.setattr(module, "step_noise", lambda problem, *_: problem.domain.zeros())
-    settings = {"data": "replace", "steps": 50, "sigma_min": 0.002}
+    settings = {"data": "replace", "steps": 50, "sigma_min": 0.002, "result": "samples"}
     found = recon3d.reconstruct(problem, "seisfusion", models={"interpolator": prior}, **settings).volume.data[:, 0, 0]
     assert 0.3 < np.linalg.norm((found - kriged)[~live]) / np.linalg.norm(kriged[~live]) < 0.9
 
 
-@pytest.mark.parametrize("settings", [{"steps": 3}, {"steps": 2, "samples": 3}, {"mode": "published", "repeats": 1}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"steps": 3, "result": "samples"},
+        {"samples": 2, "steps": 2},
+        {"steps": 2, "samples": 3, "result": "samples"},
+        {"mode": "published", "repeats": 1},
+    ],
+)
 def test_recorded_traces_are_exact_and_have_no_spread(settings: dict[str, Any]) -> None:
     if settings.get("mode") == "published":
         settings = {**settings, "jump": 200}
@@ -125,7 +133,9 @@ def test_what_was_not_recorded_does_not_leak() -> None:
     model = untrained()
     other = CUBE.with_data(np.where(LIVE[..., None], CUBE.data, 7.0).astype(np.float32))
     found = [
-        recon3d.reconstruct(problem_for(masked(c, LIVE)), "seisfusion", models={"interpolator": model}, steps=2)
+        recon3d.reconstruct(
+            problem_for(masked(c, LIVE)), "seisfusion", models={"interpolator": model}, steps=2, samples=2
+        )
         for c in (CUBE, other)
     ]
     np.testing.assert_array_equal(found[0].volume.data, found[1].volume.data)
@@ -196,7 +206,8 @@ def test_published_mode_counts_its_calls() -> None:
     assert len(run.trace) == 250 + 2 * 200
 
 
-def test_resume_gives_the_same_bits() -> None:
+@pytest.mark.parametrize("result", ["mean", "samples"])
+def test_resume_gives_the_same_bits(result: str) -> None:
     class Stopped(SilentRun):
         saved: dict[str, object]
 
@@ -209,7 +220,7 @@ def test_resume_gives_the_same_bits() -> None:
             return 3, first.saved
 
     problem, models = problem_for(masked(CUBE, LIVE)), {"interpolator": untrained()}
-    settings = {"steps": 3, "samples": 2, "eta": 0.5}
+    settings = {"steps": 3, "samples": 2, "eta": 0.5, "result": result}
     whole = recon3d.reconstruct(problem, "seisfusion", models=models, **settings)
     first = Stopped()
     recon3d.reconstruct(problem, "seisfusion", models=models, run=first, **settings)
