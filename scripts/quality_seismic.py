@@ -119,9 +119,9 @@ def memory() -> None:
     bins = {"crossline": crossline.astype(np.int32), "inline": inline.astype(np.int32)}
     scan = Scan("seismic", data, ("trace", "sample"), bins, grid)
     began = time.perf_counter()
-    recon3d.reconstruct(problem_for(scan), "seisfusion", models={"interpolator": MODEL}, steps=2, samples=2)
+    recon3d.reconstruct(problem_for(scan), "seisfusion", models={"interpolator": MODEL}, steps=2, result="samples")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    print(f"200 x 200 x 500, 2 samples of 2 steps: {time.perf_counter() - began:.0f} s, peak memory {peak:.2f} GiB")
+    print(f"200 x 200 x 500, 2 steps: {time.perf_counter() - began:.0f} s, peak memory {peak:.2f} GiB")
 
 
 def f3() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recon3d.errors import ModelError
 from recon3d.methods.base import Method, Models, Reconstruction
-from recon3d.methods.samples import Samples, first_state, step_noise
+from recon3d.methods.samples import Samples, step_noise
 from recon3d.methods.seisfusion_published import published_walk
 from recon3d.methods.seismic import finish_cube, sampling_of
 from recon3d.methods.tiles import TiledDenoiser
@@ -84,7 +84,7 @@ class SeisFusion(Method):
         x, expected = saved.get("x", torch.empty(0)), saved.get("expected", torch.zeros_like(data))
         for index, sample, step in samples:
             if step.index == 0:
-                x = first_state(step, step_noise(problem, run, sample, -1), 0.0, 1.0)
+                x = denoiser.start(step.sigma, step_noise(problem, run, sample, -1))
             if self.data == "covariance":
                 estimate, correct.covariance = tweedie(denoiser, x, step.sigma)
                 estimate = correct(estimate)

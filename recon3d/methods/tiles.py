@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -44,6 +45,12 @@ class TiledDenoiser:
             for tile, answer in zip(tiles, answers, strict=True):
                 add_window(out, tile, answer)
         return out / self.weight
+
+    def start(self, sigma: float, noise: Tensor) -> Tensor:
+        """The state at the noisiest level: about the first guess, or about zero for a prior of unit variance without one."""
+        if isinstance(self.model, Interpolator):
+            return self.guess + sigma * noise
+        return math.hypot(1.0, sigma) * noise
 
     def notes(self) -> list[str]:
         """What a person should know of the gaps: tiles that hold no trace at all show what the model makes up."""

@@ -39,8 +39,9 @@ class InterpolatorConfig(TrainingSettings):
     card: InterpolatorText
     architecture: dict[str, Any] = Field(default_factory=lambda: {"kind": "unet3d"})
     sigma_data: float = Field(default=0.5, gt=0)  # of what the first guess misses
+    start: str | None = None  # a model whose weights the training begins with, by name or file
     data: CubeData = CubeData()
-    noise: Noise = Noise(sigma_min=0.02, sigma_max=5.0, middle=(0.05, 1.0))
+    noise: Noise = Noise(sigma_min=0.03, sigma_max=100.0, middle=(3.0, 100.0), middle_share=0.5)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
