@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from recon3d.errors import ModelError
 from recon3d.methods.base import Method, Models, Reconstruction

@@ -47,7 +47,7 @@ class TiledDenoiser:
         return out / self.weight
 
     def start(self, sigma: float, noise: Tensor) -> Tensor:
-        """The state at the noisiest level: about the first guess, or about zero for a prior of unit variance without one."""
+        """The state at the noisiest level: about the first guess, or about zero for a plain prior of unit variance."""
         if isinstance(self.model, Interpolator):
             return self.guess + sigma * noise
         return math.hypot(1.0, sigma) * noise

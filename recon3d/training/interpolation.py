@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from operators.seismic import MASK_FAMILIES, trace_mask
 from recon3d.priors.cards import InterpolatorCard
-from recon3d.priors.edm import EDMDenoiser
 from recon3d.priors.files import load_model, save_model
 from recon3d.priors.interpolator import Interpolator, network_of
 from recon3d.priors.networks import channels_last
@@ -54,7 +53,7 @@ class Interpolation:
         self.held_out = files[-config.data.held_out :]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network: EDMDenoiser = network_of(_card(config))  # type: ignore[assignment]
+            self.network: nn.Module = network_of(_card(config))
         if config.start is not None:
             self.network.load_state_dict(load_model(config.start).network.state_dict())
 
@@ -69,7 +68,7 @@ class Interpolation:
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         """The logarithm of the squared error on missing samples, relative to that of the guess: 0 for the guess itself.
 
-        So a cube whose guess is nearly right counts as much as one with a wide gap: what is gained is the mean SNR in dB.
+        So a cube whose guess is nearly right counts as much as one with a wide gap: what grows is the mean SNR in dB.
         """
         cubes, guesses, live, noise, sigma = batch
         missed, gaps = cubes - guesses, 1 - live

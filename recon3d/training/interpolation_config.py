@@ -10,7 +10,7 @@ from recon3d.training.config import Noise, Section, TrainingSettings
 
 
 class CubeData(Section):
-    """Drawn cubes (`recon3d.synthetic.seismic`) with a mask each, their gaps filled by a first guess; cut into patches."""
+    """Drawn cubes (`recon3d.synthetic.seismic`), each with a mask, and a first guess in its gaps; cut into patches."""
 
     count: int = Field(default=400, ge=2)
     shape: tuple[int, int, int] = (48, 48, 64)  # (crossline, inline, sample)

@@ -78,11 +78,12 @@ def test_what_cannot_be_simulated() -> None:
         recon3d.simulate(cube, {"kind": "seismic", "mask": "holes"})
     with pytest.raises(ConfigError, match="'missing' lies between"):
         recon3d.simulate(cube, {"kind": "seismic", "missing": 1.0})
+    image = Volume(np.ones((2, 2, 2)), AffineGrid.centred((2, 2, 2), 1.0))
     with pytest.raises(InputError, match="on a SurveyGrid"):
-        image = Volume(np.ones((2, 2, 2)), AffineGrid.centred((2, 2, 2), 1.0))
         recon3d.simulate(image, {"kind": "seismic"})
     with pytest.raises(InputError, match="hides every trace"):
         masked(cube, np.zeros(SHAPE[:2], bool))
-    for draw in (layered_cube, scoring_cube):
-        with pytest.raises(ConfigError, match="Unknown family"):
-            draw(SHAPE, 0, family="salt") if draw is layered_cube else draw("salt", SHAPE, 0)  # type: ignore[call-arg, arg-type]
+    with pytest.raises(ConfigError, match="Unknown family"):
+        layered_cube(SHAPE, 0, family="salt")
+    with pytest.raises(ConfigError, match="Unknown family"):
+        scoring_cube("salt", SHAPE, 0)
