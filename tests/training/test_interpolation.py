@@ -72,6 +72,9 @@ def test_trains_and_is_loaded_and_asked(bank: Path) -> None:
     assert isinstance(model, Interpolator)
     assert model.card.training["steps"] == 4
     assert set(model.card.training["held_out_snr_db"]) == {"random", "regular", "gap", "lines", "block"}
+    again = Interpolation(config(bank).model_copy(update={"start": str(path)}), lambda *_, **__: None, 0, 1)
+    wanted, found = model.network.state_dict(), again.network.state_dict()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
     x = torch.zeros(1, 10, 9, 13)  # sides that are no multiples are padded and cropped
     assert model.denoise(x, 1.0, torch.zeros(1, 2, 10, 9, 13)).shape == x.shape
 

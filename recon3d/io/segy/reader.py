@@ -127,7 +127,7 @@ def read_traces(
 def dead_traces(data: NDArray[Any], identification: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which traces hold no signal: marked dead or dummy, not finite, constant, or fainter than any recording."""
     wide = data.astype(np.float64)
-    finite = np.isfinite(wide).all(axis=1)
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(wide).all(axis=1))
     rms = np.sqrt(np.mean(np.where(finite[:, None], wide, 0.0) ** 2, axis=1))
     dead = np.isin(identification, (2, 3)) | ~finite | (rms == 0)
     if data.shape[1] > 1:

@@ -134,7 +134,7 @@ def _coordinates(layout: Layout) -> tuple[tuple[int, int] | None, Floats | None]
     ]
     for pair, xy in choices:
         if np.ptp(xy, axis=0).any():
-            return pair, xy * factor[:, None]
+            return pair, np.asarray(xy, dtype=float) * factor[:, None]
     return None, None
 
 
