@@ -181,7 +181,7 @@ def test_offsets_and_duplicates(make: Maker) -> None:
     assert recon3d.load(path, duplicates="mean").data[0, 0, 0] == 201
     with pytest.raises(InputError, match="no live trace of offset 5: its offsets are 100, 300"):
         recon3d.load(path, offset=5)
-    with pytest.raises(InputError, match="give duplicates=first or duplicates=mean"):
+    with pytest.raises(InputError, match="give duplicates=first or =mean"):
         recon3d.load(make(offsets=(7, 7)))
 
 
