@@ -317,7 +317,7 @@ class SimulateSeismicConfig(SimulateConfig):
     """A complete seismic cube that loses traces."""
 
     kind: Literal["seismic"]
-    mask: Literal["random", "regular", "gap", "lines", "block"] = Field("random", description="which traces are missing")
+    mask: Literal["random", "regular", "gap", "lines", "block"] = Field("random", description="which traces go")
     missing: float = Field(0.5, gt=0, lt=1, description="share of traces that are missing")
     noise: TraceNoiseConfig = TraceNoiseConfig()
 
