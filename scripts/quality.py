@@ -122,6 +122,11 @@ def main() -> None:
 
         quality_diffusion.main(sys.argv[2:])
         return
+    if sys.argv[1:2] == ["supervised"]:
+        import quality_supervised
+
+        quality_supervised.main(sys.argv[2:])
+        return
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(run_one(*json.loads(sys.argv[2]))))
         return
