@@ -22,11 +22,22 @@ _BUILT_IN = {
     "cgls": "recon3d.methods.cgls:CGLS",
     "tv": "recon3d.methods.tv:TV",
     "dds": "recon3d.methods.dds:DDS",
+    "active_sampling": "recon3d.methods.active_sampling:ActiveSampling",
     "diffusion_mbir": "recon3d.methods.diffusion_mbir:DiffusionMBIR",
+    "denoise": "recon3d.methods.denoise:Denoise",
     "zero_filled": "recon3d.methods.zero_filled:ZeroFilled",
     "cg_sense": "recon3d.methods.cg_sense:CGSense",
     "l1_wavelet": "recon3d.methods.l1_wavelet:L1Wavelet",
     "supervised": "recon3d.methods.supervised:Supervised",
+    "psm": "recon3d.methods.psm:PSM",
+    "red_psm": "recon3d.methods.red_psm:RedPSM",
+    "sliding_window": "recon3d.methods.sliding_window:SlidingWindow",
+    "temporal_tv": "recon3d.methods.temporal_tv:TemporalTV",
+    "lps": "recon3d.methods.lps:LowRankPlusSparse",
+    "pocs": "recon3d.methods.pocs:POCS",
+    "mssa": "recon3d.methods.mssa:MSSA",
+    "fx_prediction": "recon3d.methods.fx_prediction:FXPrediction",
+    "seisfusion": "recon3d.methods.seisfusion:SeisFusion",
 }
 _REGISTERED: dict[str, type[Method]] = {}
 

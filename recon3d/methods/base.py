@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
@@ -27,11 +29,17 @@ class Reconstruction:
     volume : the image, in the unit in which it leaves
     uncertainty : standard deviation per voxel, or None
     facts : numbers about the result, e.g. {"residual": 0.02}
+    others : further volumes on the same grid, by the names they get in the report and in files beside the output
+    details : plain values for the record, e.g. {"acquisition": {"order": ...}}
+    history : what a slice looked like after each iteration, (iteration, y, x), or None
     """
 
     volume: Volume
     uncertainty: Volume | None = None
     facts: Mapping[str, float | str] = field(default_factory=dict)
+    others: Mapping[str, Volume] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    history: NDArray[np.float32] | None = None
 
 
 class Method(BaseModel):

@@ -11,10 +11,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from operators.differences import Boundary
-from operators.tomography import Projector, filtered_backprojection
+from operators.slices import SliceSampling
 from recon3d.errors import ConfigError
 from recon3d.methods.base import Method, Models, Reconstruction
-from recon3d.methods.samples import Samples, denoiser_of, first_state, step_noise
+from recon3d.methods.samples import Samples, denoiser_of, first_state, image_of_data, step_noise
 from recon3d.methods.supervised import reconstructor_of
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
@@ -23,13 +23,10 @@ from recon3d.sampling.grids import Final, Spacing, Step, karras_grid, lambda_gri
 from recon3d.sampling.multistep import extrapolate
 from recon3d.sampling.posterior import tweedie
 from recon3d.solvers.admm import SliceTV
-from recon3d.solvers.cg import conjugate_gradient
-from recon3d.solvers.data_step import CovarianceStep, LeastSquaresStep, slice_axis
+from recon3d.solvers.data_step import CovarianceStep, LeastSquaresStep
 
 SIGMA_MAX = 0.7
 """Noise at the start, in the prior's range: the data fix what is coarser, so steps above it are better spent below."""
-START_STEPS = 10
-"""Conjugate gradient steps of a start from the data; few, because they regularise."""
 
 
 class DDS(Method):
@@ -58,8 +55,10 @@ class DDS(Method):
     sigma_min: float = Field(0.01, gt=0, description="noise at the end; the prior's smallest if that is more")
     spacing: Spacing = Field("leading_int", description="of the times of grid 'vp'; leading_int may give more steps")
     final: Final = Field("denoise", description="the end: a denoised image, as in DDS's code, or none")
-    start: Literal["noise", "fbp", "cgls", "supervised"] = Field(
-        "noise", description="from noise, or late from an image: of the data alone, or of a network (models.start)"
+    start: Literal["noise", "fbp", "cgls", "interpolation", "supervised"] = Field(
+        "noise",
+        description="from noise, or late from an image: of the data alone (interpolation: of measured slices), or of a "
+        "network (models.start)",
     )
     sigma_start: float = Field(1.0, gt=0, description="noise on the image of a late start")
     eta: float = Field(0.85, ge=0, le=1, description="share of the noise drawn anew at each step")
@@ -80,9 +79,9 @@ class DDS(Method):
     z_init: Literal["Dx", "zeros"] = Field("Dx", description="first split variable; zeros is DDS's code")
 
     @model_validator(mode="after")
-    def _posterior_is_fresh(self) -> DDS:
-        if self.data == "posterior" and self.hold > 1:
-            raise ValueError("the data step 'posterior' needs the network at each step: leave hold out")
+    def _posterior_is_exact(self) -> DDS:
+        if self.data == "posterior" and (self.hold > 1 or self.reuse):
+            raise ValueError("the data step 'posterior' needs the whole network at each step: leave hold and reuse out")
         return self
 
     @property
@@ -186,11 +185,10 @@ class DDS(Method):
         if self.start == "noise":
             mean, std = (0.0, 1.0) if self.grid == "vp" else (card.mean, card.sigma_data)  # DDS starts at N(0, 1)
             return first_state(step, noise, mean, std)
-        if self.start == "fbp" and isinstance(problem.A, Projector):
-            image = task.normalization.apply(filtered_backprojection(problem.A, problem.y, filter="hann"))
-        elif self.start == "supervised":
+        if self.start == "supervised":
             image = task.normalization.apply(reconstructor_of(self.name, models, "start")(problem, "sense"))
+        elif self.start == "interpolation" and isinstance(problem.A, SliceSampling):
+            image = task.normalization.apply(problem.A.interpolated(problem.y))
         else:
-            batch_ndim = 0 if slice_axis(task.A) is None else 1
-            image = conjugate_gradient(task.A.gram, task.A.H(task.y), max_steps=START_STEPS, batch_ndim=batch_ndim).x
+            image = image_of_data(problem, task, fbp=self.start == "fbp")
         return noise.mul_(step.b).add_(image, alpha=step.a)

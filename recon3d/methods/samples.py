@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from operators.tomography import Projector, filtered_backprojection
 from recon3d.errors import ModelError
 from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.priors.calibration import error_bar
@@ -16,6 +17,11 @@ from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.grids import Step
 from recon3d.sampling.noise import counter_noise
+from recon3d.solvers.cg import conjugate_gradient
+from recon3d.solvers.data_step import slice_axis
+
+START_STEPS = 10
+"""Conjugate gradient steps of an image of the data; few, because they regularise."""
 
 
 def denoiser_of(method: str, models: Models, micro_batch: int, *, reuse: bool = False) -> Any:
@@ -43,6 +49,14 @@ def step_noise(problem: Problem, run: Run, sample: int, step: int, stage: int = 
 def first_state(step: Step, noise: Tensor, mean: float, std: float) -> Tensor:
     """``a x0 + b n`` for an image of which only mean and standard deviation are known; `noise` is overwritten."""
     return noise.mul_(math.hypot(step.a * std, step.b)).add_(step.a * mean)
+
+
+def image_of_data(problem: Problem, task: Normalised, *, fbp: bool) -> Tensor:
+    """A classical image in the range of the task: FBP where asked for and possible, else a few conjugate gradients."""
+    if fbp and isinstance(problem.A, Projector):
+        return task.normalization.apply(filtered_backprojection(problem.A, problem.y, filter="hann"))
+    batch_ndim = 0 if slice_axis(task.A) is None else 1
+    return conjugate_gradient(task.A.gram, task.A.H(task.y), max_steps=START_STEPS, batch_ndim=batch_ndim).x
 
 
 class Samples:

@@ -98,7 +98,7 @@ class InterpolatorCard(BaseCard):
     voxel_mm: tuple[float, float] | None = None
     sigma_min: float = Field(gt=0)
     sigma_max: float = Field(gt=0)
-    sigma_data: float = Field(default=1.0, gt=0)
+    sigma_data: float = Field(gt=0)
 
 
 KINDS: dict[str, type[BaseCard]] = {

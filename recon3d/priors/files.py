@@ -168,7 +168,10 @@ def _replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`; what is written there is synced and takes the name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
+    temporary.touch()
+    mode = temporary.stat().st_mode
     yield temporary
+    temporary.chmod(mode)  # safetensors would leave the file to its owner alone
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)

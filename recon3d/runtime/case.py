@@ -12,19 +12,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import recon3d
 from operators.blocks import Blocks
 from operators.reduce import norm
-from recon3d.acquisitions import is_stack_of_slices, on_grid, select_views, water_attenuation_per_mm
+from recon3d.acquisitions import (
+    in_frames,
+    is_stack_of_slices,
+    on_grid,
+    select_views,
+    still,
+    water_attenuation_per_mm,
+)
+from recon3d.acquisitions.ct_checks import doubts, field_of_view
+from recon3d.acquisitions.image import image_scan
 from recon3d.acquisitions.mri import split_readout
+from recon3d.acquisitions.seismic import fold_of
 from recon3d.config import EvidenceConfig, ReconstructConfig, SimulateConfig, parse_bytes
 from recon3d.errors import ConfigError, DeviceError, InputError
-from recon3d.grid import AffineGrid
-from recon3d.io import atomic_path, load, save
+from recon3d.grid import AffineGrid, SurveyGrid
+from recon3d.io import atomic_path, load, save, segy
 from recon3d.io.atomic import check_output
-from recon3d.io.formats import writer_for
+from recon3d.io.formats import format_for, writer_for
 from recon3d.io.inspect import dead_coils
+from recon3d.io.nifti import check_even_times
 from recon3d.io.parts import magnitude, phase
 from recon3d.methods import make_method
 from recon3d.methods.base import Method, Reconstruction
@@ -71,14 +83,21 @@ class CasePlan:
     evidence: EvidenceConfig | None = None
 
     def told(self) -> list[str]:
-        """What was done to the scan before, and what it lacks, for the record."""
+        """What was done to the scan before, what it lacks and what can hardly be right, for the record."""
         dead = ", ".join(map(str, dead_coils(self.scan)))
-        return [*sentences(self.scan), *([f"coil {dead} holds no signal, so it is left out"] if dead else [])]
+        return [
+            *sentences(self.scan),
+            *doubts(self.scan),
+            *([f"coil {dead} holds no signal, so it is left out"] if dead else []),
+        ]
 
     def warnings(self) -> list[str]:
         """What a person should know before the first iteration."""
         forced = [f"Warning: {misfit}; what the image shows may be the prior's alone." for misfit in self.misfits]
-        return [*([self.reason] if self.reason else []), *forced]
+        told = [*([self.reason] if self.reason else []), *forced]
+        if self.method.roles and self.evidence is None:
+            told.append("No evidence beside the result: for that the whole volume has to fit into the memory.")
+        return told
 
     def lines(self) -> list[str]:
         """The plan for a person."""
@@ -102,17 +121,23 @@ class CasePlan:
 
 def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     """The scan in a file, with what the configuration adds to it."""
+    known = config.scan
     options = dict(config.read) if config.source is None else {**config.read, "mapping": config.source}
+    if known.image is not None and config.source is None and format_for(path)[0] == "dicom":
+        options = {"gaps": "nan", **options}  # a missing slice is restored, not refused
     found = load(path, **options)
     if isinstance(found, Volume):
-        raise InputError(
-            f"{path} holds a volume, not measurements: scan it with `recon3d simulate {path.name} SCAN.h5 --config "
-            "ct-parallel`, then reconstruct that."
-        )
+        if known.image is None:
+            raise InputError(
+                f"{path} holds a volume, not measurements: scan it with `recon3d simulate {path.name} SCAN.h5 --config "
+                "ct-parallel` and reconstruct that, or restore it with a recipe such as denoise-tv or thin-slices-tv."
+            )
+        return _on_grid(image_scan(found, **known.image.model_dump(), noise_std=known.noise_std), config)
+    if known.image is not None:
+        raise ConfigError(f"scan.image restores a volume, {path} holds a scan of kind '{found.kind}': leave it out.")
     scan = found
     if config.preprocess is not None:
         scan = preprocess(scan, **config.preprocess.model_dump())
-    known = config.scan
     water = known.water_per_mm
     if known.energy_kev is not None:
         water = water_attenuation_per_mm(known.energy_kev)
@@ -125,6 +150,11 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     views = known.views
     if views.every != 1 or views.arc_deg is not None or views.start_deg is not None:
         scan = select_views(scan, views.every, views.start_deg, views.arc_deg)
+    series = known.series.model_dump(exclude_none=True, exclude_defaults=True)
+    if series.pop("still", False):
+        scan = still(scan)
+    elif series:
+        scan = in_frames(scan, **series)
     chosen = known.mri.model_dump(exclude_none=True, exclude_defaults=True)
     if chosen and scan.kind != "mri":
         raise ConfigError(
@@ -141,13 +171,14 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     device = choose_device(config.run.device)
     threads = set_threads(config.run.threads)
     scan = load_scan(path, config)
+    support = _support(scan, config.scan.support)
     try:
-        problem = problem_for(scan, device=device)
+        problem = problem_for(scan, device=device, support=support)
     except DeviceError:
         if config.run.device != "auto" or device == "cpu":
             raise
         device = "cpu"  # this kind of scan has no version for the GPU
-        problem = problem_for(scan, device=device)
+        problem = problem_for(scan, device=device, support=support)
     if (config.complex or config.phase) and not problem.domain.is_complex:
         raise ConfigError(
             f"'complex' and 'phase' are for complex images, that of '{scan.name}' is real: leave them out."
@@ -172,6 +203,19 @@ def _evidence(problem: Problem, method: Method, config: ReconstructConfig, memor
     needed = volumes_needed(config.evidence, classical_method(problem, config.evidence))
     whole = needed * problem.domain.nbytes + 3 * problem.A.range.nbytes
     return config.evidence if whole <= memory.limit else None
+
+
+def _support(scan: Scan, choice: str | None) -> NDArray[Any] | None:
+    """The support that the configuration names: the detector's field of view, or a mask in a volume file."""
+    if choice is None or choice == "field-of-view":
+        return None if choice is None else field_of_view(scan)
+    mask = load(choice)
+    if not isinstance(mask, Volume) or mask.data.shape != tuple(scan.grid.shape):
+        raise InputError(
+            f"scan.support={choice} must be a volume of the result's shape {tuple(scan.grid.shape)}, got {mask!r}: "
+            "resample it onto that grid."
+        )
+    return (mask.data > 0).astype(np.float32)
 
 
 def check_outputs(output: Path, overwrite: bool, suffixes: Sequence[str] = ()) -> None:
@@ -209,6 +253,7 @@ def reconstruct_case(
     plan = plan_case(path, config)
     for layer in layers_of(plan.evidence) if plan.evidence else ():
         check_output(_beside(output, layer), overwrite)
+    _check_series(plan.problem, output, overwrite)
     progress = None if quiet else ProgressReport(plan.method.name)
     with CaseRun(
         seed=config.run.seed,
@@ -248,8 +293,12 @@ def reconstruct_case(
             "notes": [*plan.told(), *run.notes],
             "trace": run.trace,
             "versions": versions(),
+            **result.details,
         }
-        write_result(result, output, record, overwrite, _volumes(result, output, config, evidence), evidence)
+        headers = {"like": path, "read_as": config.read} if segy.matches(path) else None
+        live = fold_of(plan.scan) > 0 if plan.scan.kind == "seismic" else None
+        volumes = _volumes(result, output, config, evidence)
+        write_result(result, output, record, overwrite, volumes, evidence, headers=headers, live=live)
         run.finish(sibling(output, ".html"))
     return result
 
@@ -261,10 +310,21 @@ def write_result(
     overwrite: bool,
     volumes: Mapping[Path, Volume],
     evidence: Evidence,
+    *,
+    headers: Mapping[str, Any] | None = None,
+    live: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Volumes by their files, picture, report and, last, the record that says they are whole: all, or nothing."""
+    """Volumes by their files, picture, report and, last, the record that says they are whole: all, or nothing.
+
+    Parameters
+    ----------
+    headers : options of SEG-Y outputs: the file whose headers they take over
+    live : which traces of a survey were recorded, for its picture
+    """
+    from recon3d.report.animation import animated
     from recon3d.report.html import case_report
     from recon3d.report.pictures import three_planes
+    from recon3d.report.seismic import survey_sheet
 
     written: list[Path] = []
     with ExitStack() as outputs:  # files get their names when it ends, the last entered first
@@ -276,13 +336,17 @@ def write_result(
         write_record(temporary(sibling(output, ".recon.json")), record, overwrite=True)
         if isinstance(result.volume.grid, AffineGrid):
             temporary(sibling(output, ".png")).write_bytes(three_planes(result.volume))
-        layers = {"result": result.volume, "uncertainty": result.uncertainty, **evidence.volumes}
+            if _moves(result.volume.data.ndim, len(result.volume.data)):
+                temporary(sibling(output, ".gif")).write_bytes(animated(result.volume))
+        elif isinstance(result.volume.grid, SurveyGrid):
+            temporary(sibling(output, ".png")).write_bytes(survey_sheet(result.volume, live))
+        layers = {"result": result.volume, "uncertainty": result.uncertainty, **evidence.volumes, **result.others}
         shown = {name: layer for name, layer in layers.items() if layer is not None}
         told = {"uncertainty": str(result.facts["error_bar"])} if "error_bar" in result.facts else {}
-        report = case_report(shown, record, notes={**NOTES, **told})
+        report = case_report(shown, record, notes={**NOTES, **told}, history=result.history)
         temporary(sibling(output, ".html")).write_text(report, encoding="utf-8")
         for path, volume in volumes.items():
-            save(volume, temporary(path))
+            save(volume, temporary(path), **(headers or {} if writer_for(path)[0] == "segy" else {}))
         for path in written:  # a full disk may show only now; no file has its name yet
             with path.open("rb") as stream:
                 os.fsync(stream)
@@ -313,6 +377,8 @@ def _misfit(problem: Problem, result: Reconstruction) -> dict[str, float]:
     shape = tuple(problem.domain.shape)
     if not problem.noise.is_known or "residual" not in result.facts or result.volume.data.shape != shape:
         return {}
+    if "acquisition" in result.details:  # a part of the data was measured, and the others were never looked at
+        return {}
     A, y = problem.noise.whiten(problem.A, problem.y)
     gap = A(problem.image(result.volume)) - y
     blocks = y.tensors if isinstance(y, Blocks) else (y,)
@@ -336,13 +402,29 @@ def _volumes(result: Reconstruction, output: Path, config: ReconstructConfig, ev
         volumes[_beside(output, "uncertainty")] = result.uncertainty
     for name, volume in evidence.volumes.items():
         volumes[_beside(output, name)] = magnitude(volume)
+    for name, other in result.others.items():
+        volumes[_beside(output, name)] = other if config.complex else magnitude(other)
     return volumes | {output: result.volume if config.complex else magnitude(result.volume)}
+
+
+def _moves(axes: int, frames: int) -> bool:
+    return axes == 4 and frames > 1
+
+
+def _check_series(problem: Problem, output: Path, overwrite: bool) -> None:
+    """Refuse before any work what a file cannot hold of a series."""
+    shape = problem.domain.shape
+    if problem.domain.axes[0] != "t" or not _moves(len(shape), shape[0]):
+        return
+    check_output(sibling(output, ".gif"), overwrite)
+    if problem.times_s is not None and output.name.lower().endswith((".nii", ".nii.gz")):
+        check_even_times(problem.times_s)
 
 
 def _beside(output: Path, name: str) -> Path:
     """The file of another volume beside the output: ``a.nii.gz`` and "null space" give ``a.null-space.nii.gz``."""
     word = name.replace(" ", "-")
-    for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".npy"):
+    for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".npy", ".sgy", ".segy"):
         if output.name.endswith(suffix):
             return sibling(output, f".{word}{suffix}")
     return output.with_name(f"{output.name}.{word}")

@@ -10,17 +10,17 @@ from recon3d.training.config import Noise, Section, TrainingSettings
 
 
 class CubeData(Section):
-    """Drawn cubes (`recon3d.synthetic.seismic`), cut into patches that each get a mask of missing traces."""
+    """Drawn cubes (`recon3d.synthetic.seismic`) with a mask each, their gaps filled by a first guess; cut into patches."""
 
     count: int = Field(default=400, ge=2)
-    shape: tuple[int, int, int] = (80, 80, 128)  # (crossline, inline, sample)
+    shape: tuple[int, int, int] = (48, 48, 64)  # (crossline, inline, sample)
+    survey: tuple[int, int] = (64, 64)  # (crossline, inline) of the masks, of which a cube sees a part
     first_seed: int = Field(default=0, ge=0)
     held_out: int = Field(default=10, ge=1)  # cubes kept for validation
     workers: int = Field(default=1, ge=1)  # processes that fill the bank
-    patches: tuple[tuple[int, int, int, int], ...] = ((64, 64, 64, 1), (48, 48, 64, 2))  # (x, y, t, batch)
+    patches: tuple[tuple[int, int, int, int], ...] = ((48, 48, 64, 2), (32, 32, 64, 4))  # (x, y, t, batch)
     missing: tuple[float, float] = (0.1, 0.8)  # share of traces that a mask hides, uniform
     scale: tuple[float, float] = (0.5, 2.0)  # factor on the cubes, log-uniform: a tile may be quieter than its cube
-    padded_share: float = Field(default=0.15, ge=0, le=1)  # of the patches that end in samples nobody knows
 
 
 class InterpolatorText(Section):
@@ -38,9 +38,9 @@ class InterpolatorConfig(TrainingSettings):
     kind: Literal["interpolator"]
     card: InterpolatorText
     architecture: dict[str, Any] = Field(default_factory=lambda: {"kind": "unet3d"})
-    sigma_data: float = Field(default=1.0, gt=0)
+    sigma_data: float = Field(default=0.5, gt=0)  # of what the first guess misses
     data: CubeData = CubeData()
-    noise: Noise = Noise(sigma_min=0.03, sigma_max=10.0, middle=(0.1, 2.0))
+    noise: Noise = Noise(sigma_min=0.02, sigma_max=5.0, middle=(0.05, 1.0))
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -50,4 +50,6 @@ class InterpolatorConfig(TrainingSettings):
             raise ValueError("data.held_out must be below data.count")
         if any(side > n for *sides, _ in self.data.patches for side, n in zip(sides, self.data.shape, strict=True)):
             raise ValueError("data.patches must fit into data.shape")
+        if any(side > n for side, n in zip(self.data.shape[:2], self.data.survey, strict=True)):
+            raise ValueError("data.shape must fit into data.survey")
         return self

@@ -52,6 +52,13 @@ def test_the_evidence_is_a_choice_and_is_not_overwritten(cli: Cli, here: Path, l
     assert left() - {"dds.residual.nii.gz"} == RESULT
 
 
+def test_slabs_leave_no_evidence_and_say_so(cli: Cli, here: Path, left: Callable[[], set[str]]) -> None:
+    done = cli("reconstruct", "scan.h5", "dds.nii.gz", *DDS, "method.data=cg", "--max-memory", "150K")
+    assert done.code == 0, done.err
+    assert "No evidence beside the result" in done.err
+    assert left() == RESULT
+
+
 def test_without_a_recipe_the_method_chooses_itself(cli: Cli, here: Path) -> None:
     done = cli("reconstruct", "scan.h5", "auto.nii.gz")
     assert done.code == 0

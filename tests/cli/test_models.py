@@ -55,7 +55,7 @@ def test_import_list_show_verify(here: Path, capsys: pytest.CaptureFixture[str])
         (["walnut.ckpt", "--card", "card.yaml", "--entry", "model"], "no named tensors in 'model'"),
         (["walnut.ckpt", "--card", "card.yaml", "architecture.kind=unet2d"], "looks like unet2d"),
         (["nothing.pt"], "nothing.pt"),
-        (["card.yaml"], "not a readable PyTorch file"),
+        (["card.yaml"], "not a readable file of weights"),
     ],
 )
 def test_one_sentence_and_code_two(

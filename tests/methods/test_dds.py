@@ -302,7 +302,7 @@ def test_a_held_network_is_called_at_each_nth_step_and_the_last() -> None:
     held = solve(problem, denoise, steps=8, hold=3)
     assert asked == [sigmas[k] for k in (0, 3, 6, 7)]
     assert not np.array_equal(held.volume.data, plain.volume.data)
-    with pytest.raises(ValidationError, match="leave hold out"):
+    with pytest.raises(ValidationError, match="leave hold and reuse out"):
         DDS(data="posterior", hold=2)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -209,6 +210,23 @@ def test_damaged_files_are_told(tmp_path: Path, data: bytes, suffix: str) -> Non
     path.write_bytes(data)
     with pytest.raises(ModelError, match="not a readable"):
         read_weights(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_whatever_is_damaged_one_sentence_says_it(tmp_path: Path, zipped: bool) -> None:
+    """Bytes overwritten at random: the reader stumbles over many things, the person reads one."""
+    path, random = tmp_path / "damaged.pt", np.random.default_rng(0)
+    torch.save({"state_dict": state(CHAIN), "epoch": 3}, path, _use_new_zipfile_serialization=zipped)
+    whole, faults = np.frombuffer(path.read_bytes(), np.uint8), 0
+    for _ in range(60):
+        data = whole.copy()
+        data[random.integers(0, min(len(data), 900), 4)] = random.integers(0, 256, 4)
+        path.write_bytes(data.tobytes())
+        try:
+            read_weights(path)
+        except ModelError:
+            faults += 1
+    assert faults > 20
 
 
 def test_files_without_weights_are_told(saved: Callable[[Any], Path], tmp_path: Path) -> None:

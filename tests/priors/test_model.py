@@ -64,6 +64,8 @@ def test_what_is_saved_comes_back(tmp_path: Path, network: EDMDenoiser) -> None:
     assert model.denoise(x.mT, 0.4).shape == (3, 22, 20)
     torch.testing.assert_close(model.configured(axis=-1).denoise(x.movedim(0, -1), 0.4), expected.movedim(0, -1))
     assert not list(tmp_path.glob("*.part"))
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_float16_weights_move_the_answer_little(saved: Path, network: EDMDenoiser) -> None:
@@ -170,6 +172,12 @@ def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
         read_card(path)
     _rewrite(path, {"a": torch.zeros(2)}, {"name": "x"})
     with pytest.raises(ModelError, match="modality"):
+        read_card(path)
+    _rewrite(path, {"a": torch.zeros(2)}, {"name": "x", "kind": "oracle"})
+    with pytest.raises(ModelError, match="kind 'oracle', known are denoiser"):
+        read_card(path)
+    save_file({"a": torch.zeros(2)}, path, metadata={METADATA_KEY: "[1]"})
+    with pytest.raises(ModelError, match="no JSON object"):
         read_card(path)
     path.write_bytes(struct.pack("<Q", 4) + b"abcd")
     with pytest.raises(ModelError, match="not a safetensors"):

@@ -112,7 +112,7 @@ class ADM(nn.Module):
         base, embedding = channels[0], 4 * channels[0]
         self.base = base
         self.multiple = 2 ** (len(channels) - 1)
-        self.bytes_per_pixel = 4 * (2 * base * (blocks + 1) + 6 * base)  # skips of the finest levels, and maps at work
+        self.bytes_per_pixel = 4 * base * (2 * (blocks + 1) + 9)  # skips of the finest levels, and maps at work
         self.time_embed = nn.Sequential(nn.Linear(base, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.input_blocks = nn.ModuleList([Stage(_conv(image_channels, base))])
         skips, width = [base], base
