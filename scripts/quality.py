@@ -18,7 +18,12 @@ from typing import Any
 
 import numpy as np
 
-TABLES = {"mri": "quality_mri", "mbir": "quality_diffusion", "dynamic": "quality_dynamic"}
+TABLES = {
+    "mri": "quality_mri",
+    "mbir": "quality_diffusion",
+    "dynamic": "quality_dynamic",
+    "supervised": "quality_supervised",
+}
 """Tables with a module of their own, by the first word of the command."""
 PHOTONS = 1e6
 ACQUISITIONS: dict[str, dict[str, Any]] = {
@@ -182,11 +187,6 @@ def main() -> None:
     """Print the tables of the cases that were named ("totalseg", or one table: "totalseg/8 views"), or of all."""
     if sys.argv[1:2] and sys.argv[1] in TABLES:
         import_module(TABLES[sys.argv[1]]).main(sys.argv[2:])  # beside this file
-        return
-    if sys.argv[1:2] == ["supervised"]:
-        import quality_supervised
-
-        quality_supervised.main(sys.argv[2:])
         return
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(run_one(*json.loads(sys.argv[2]))))

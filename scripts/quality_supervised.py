@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 SHAPE, COILS, SNR = (2, 160, 160), 8, 40.0
-SCORED = (*(("brain", seed) for seed in range(5101, 5106)), *(("knee", seed) for seed in range(5201, 5204)))
+SCORED = (*(("brain", seed) for seed in range(5101, 5105)), *(("knee", seed) for seed in range(5201, 5203)))
 TUNED = (("brain", 71), ("knee", 72))
 SAMPLING = {4: (0.08, "equispaced_fraction"), 8: (0.04, "equispaced_fraction")}
 METRICS = ("ssim", "psnr_db")
@@ -124,6 +124,8 @@ class Real:
 
 def methods() -> dict[str, tuple[str, dict[str, Any]]]:
     """Name of a row -> method and settings."""
+    from recon3d.priors import list_models
+
     rows: dict[str, tuple[str, dict[str, Any]]] = {
         "zero-filled": ("zero_filled", {"combine": "rss"}),
         "cg-sense": ("cg_sense", {"weight": 3e-3}),
@@ -133,23 +135,24 @@ def methods() -> dict[str, tuple[str, dict[str, Any]]]:
         if f"RECON3D_MRI_{key}" in os.environ:
             rows[name] = ("supervised", {"models": {"reconstructor": os.environ[f"RECON3D_MRI_{key}"]}})
     ours = os.environ.get("RECON3D_MRI_RVN", "mri-recurrent-varnet")
-    rows[OURS] = ("supervised", {"models": {"reconstructor": ours}})
+    known = Path(ours).is_file() or ours in {entry.name for entry in list_models()}
+    if known:
+        rows[OURS] = ("supervised", {"models": {"reconstructor": ours}})
     prior = os.environ.get("RECON3D_MRI_PRIOR")
-    if prior:
-        for steps in (50, 20):
-            rows[f"dds {steps}"] = ("dds", {"models": {"prior": prior}, **DDS, "steps": steps})
-        for steps in (20, 10):
-            late = {"start": "supervised", "sigma_start": SIGMA_START, "steps": steps}
-            rows[f"dds {steps} from {OURS}"] = ("dds", {"models": {"prior": prior, "start": ours}, **DDS, **late})
+    for steps in (20, 10) if prior else ():
+        rows[f"dds {steps}"] = ("dds", {"models": {"prior": prior}, **DDS, "steps": steps})
+    for steps in (10, 5) if prior and known else ():
+        late = {"start": "supervised", "sigma_start": SIGMA_START, "steps": steps}
+        rows[f"dds {steps} from {OURS}"] = ("dds", {"models": {"prior": prior, "start": ours}, **DDS, **late})
     return rows
 
 
-DDS: dict[str, Any] = {"data": "proximal", "gamma": 5.0, "cg_steps": 5}
+DDS: dict[str, Any] = {"data": "proximal", "noise_weight": 1.0, "eta": 1.0, "cg_steps": 10}
+"""As in the recipe mri-r4-dds."""
 SIGMA_START = 0.1
 TRIED: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "cg-sense": ("weight", (3e-4, 1e-3, 3e-3, 1e-2)),
-    "l1-wavelet": ("weight", (5e-4, 1e-3, 2e-3, 4e-3)),
-    "dds 20": ("gamma", (1.0, 5.0, 25.0)),
+    "cg-sense": ("weight", (1e-3, 3e-3, 1e-2, 3e-2)),
+    "l1-wavelet": ("weight", (1e-3, 2e-3, 4e-3, 8e-3)),
     f"dds 10 from {OURS}": ("sigma_start", (0.05, 0.1, 0.2)),
 }
 """What was tuned, and the values tried."""
