@@ -128,8 +128,8 @@ def methods() -> dict[str, tuple[str, dict[str, Any]]]:
 
     rows: dict[str, tuple[str, dict[str, Any]]] = {
         "zero-filled": ("zero_filled", {"combine": "rss"}),
-        "cg-sense": ("cg_sense", {"weight": 3e-3}),
-        "l1-wavelet": ("l1_wavelet", {"weight": 2e-3}),
+        "cg-sense": ("cg_sense", {"weight": 3e-2}),
+        "l1-wavelet": ("l1_wavelet", {"weight": 8e-3}),
     }
     for name, key in (("u-net", "UNET"), ("varnet", "VARNET")):
         if f"RECON3D_MRI_{key}" in os.environ:
