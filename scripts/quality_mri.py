@@ -47,7 +47,7 @@ def scan_of(case: str, acceleration: int) -> tuple[Any, Any]:
         volume = recon3d.load(folder / "dicom" / "mr_t1_sag_HFS_35slices")
         whole = simulate_mri(volume, coils=COILS, acceleration=1, snr=None, seed=7)
         return simulate_mri(volume, coils=COILS, snr=SNR, seed=7, **sampling), sum_of_squares(whole)
-    measured = recon3d.load(folder / "mri" / "sense_tutorial_brain_16ch.mat", source="sense-tutorial")
+    measured = recon3d.load(folder / "mri" / "sense_tutorial_brain_16ch.mat", mapping="sense-tutorial")
     return undersampled(measured, **sampling), sum_of_squares(measured)
 
 
@@ -61,10 +61,12 @@ def undersampled(scan: Any, acceleration: int, centre_fraction: float) -> Any:
 
 
 def sum_of_squares(scan: Any) -> Any:
-    """Root sum of squares of the coil images of a fully sampled scan."""
-    import recon3d
+    """Root sum of squares (z, y, x) of the coil images of a fully sampled scan."""
+    import torch
 
-    return np.abs(recon3d.reconstruct(recon3d.problem_for(scan), "zero_filled", combine="rss").volume.data)
+    from operators.fourier import centred_ifft
+
+    return torch.linalg.vector_norm(centred_ifft(torch.from_numpy(scan.data), (-2, -1)), dim=0).numpy()
 
 
 def scored(problem: Any, reference: Any, method: str, settings: dict[str, Any]) -> dict[str, Any]:
