@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Complex, Real
@@ -77,6 +77,16 @@ class LinearOperator(ABC):
         ----------
         axis : name of a domain axis
         start, stop : half-open index range on that axis
+        """
+        return None
+
+    def subset(self, axis: str, index: Sequence[int]) -> LinearOperator | None:
+        """The operator that gives only some entries of a range axis (views, lines), or None where it costs no less.
+
+        Parameters
+        ----------
+        axis : name of a range axis
+        index : which entries, in the order wanted
         """
         return None
 
@@ -244,6 +254,13 @@ class Composition(LinearOperator):
             return None
         return Slab(outer.operator @ inner.operator, outer.range_axis, outer.start, outer.stop)
 
+    def subset(self, axis: str, index: Sequence[int]) -> LinearOperator | None:
+        if not isinstance(self.outer, Diagonal):  # whose entries meet their own alone
+            outer = self.outer.subset(axis, index)
+            return outer and outer @ self.inner
+        outer, inner = self.outer.subset(axis, index), self.inner.subset(axis, index)
+        return outer @ inner if outer is not None and inner is not None else None
+
     def __repr__(self) -> str:
         return f"{self.outer!r} @ {self.inner!r}"
 
@@ -303,6 +320,10 @@ class Scaled(LinearOperator):
     def restrict(self, axis: str, start: int, stop: int) -> Slab | None:
         slab = self.operator.restrict(axis, start, stop)
         return slab and Slab(self.factor * slab.operator, slab.range_axis, slab.start, slab.stop)
+
+    def subset(self, axis: str, index: Sequence[int]) -> LinearOperator | None:
+        part = self.operator.subset(axis, index)
+        return part and self.factor * part
 
 
 class Identity(LinearOperator):
@@ -369,6 +390,16 @@ class Diagonal(LinearOperator):
         if weights.ndim >= -dim and weights.shape[dim] > 1:
             weights = weights.narrow(dim, start, stop - start)
         return Slab(Diagonal(weights, space.resized(axis, stop - start)), axis, start, stop)
+
+    def subset(self, axis: str, index: Sequence[int]) -> LinearOperator | None:
+        space = cast(Space, self.domain)
+        if axis not in space.axes:
+            return None
+        weights = self.weights
+        dim = space.axes.index(axis) - len(space.axes)
+        if weights.ndim >= -dim and weights.shape[dim] > 1:
+            weights = weights.index_select(dim, torch.as_tensor(index, device=weights.device))
+        return Diagonal(weights, space.resized(axis, len(index)))
 
 
 class Embedding(LinearOperator):

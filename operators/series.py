@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -110,7 +111,7 @@ class ViewSeries(Series):
 
     def __init__(self, views: Callable[[int, int], LinearOperator], edges: Sequence[int], axis: str) -> None:
         self.edges = tuple(int(e) for e in edges)
-        if len(self.edges) < 2 or any(b <= a for a, b in zip(self.edges, self.edges[1:], strict=False)):
+        if len(self.edges) < 2 or any(b <= a for a, b in pairwise(self.edges)):
             raise ShapeError(f"Frames hold at least one view each, got the edges {self.edges}.")
         self.views, self.axis = views, axis
         self.still = views(self.edges[0], self.edges[-1])
@@ -122,11 +123,11 @@ class ViewSeries(Series):
 
     @cached_property
     def _parts(self) -> list[LinearOperator]:
-        return [self.views(a, b) for a, b in zip(self.edges, self.edges[1:], strict=False)]
+        return [self.views(a, b) for a, b in pairwise(self.edges)]
 
     @cached_property
     def _frame_of_view(self) -> Tensor:
-        counts = torch.tensor([b - a for a, b in zip(self.edges, self.edges[1:], strict=False)], device=self.device)
+        counts = torch.tensor([b - a for a, b in pairwise(self.edges)], device=self.device)
         return torch.arange(self.frames, device=self.device).repeat_interleave(counts)
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -134,7 +135,7 @@ class ViewSeries(Series):
         return torch.cat([part._forward(f) for part, f in zip(self._parts, frames, strict=True)], dim=self._dim)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        views = y.split([b - a for a, b in zip(self.edges, self.edges[1:], strict=False)], dim=self._dim)
+        views = y.split([b - a for a, b in pairwise(self.edges)], dim=self._dim)
         frames = [part.H._forward(v) for part, v in zip(self._parts, views, strict=True)]
         return torch.stack(frames, dim=-len(cast(Space, self.domain).axes))
 
@@ -192,7 +193,9 @@ class _ViewSubspace(LinearOperator):
         return (self._still._forward(x) * self._psi).sum(-len(cast(Space, self.range).axes) - 1)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return cast(Tensor, self._still.H._forward(y.unsqueeze(-len(cast(Space, self.range).axes) - 1) * self._psi.conj()))
+        return cast(
+            Tensor, self._still.H._forward(y.unsqueeze(-len(cast(Space, self.range).axes) - 1) * self._psi.conj())
+        )
 
 
 def subspace(A: LinearOperator, psi: Tensor) -> LinearOperator:
@@ -231,4 +234,3 @@ def series_of(A: LinearOperator) -> Series:
     if not isinstance(inner, Series):
         raise ShapeError(f"Expected an operator on a series, got {A!r}.")
     return inner
-

@@ -113,14 +113,12 @@ class Normalised:
     y : its data
     noise_std : standard deviation of the noise in `y`, or None where it is unknown
     normalization : from the units of the problem's image to this image
-    support : where the image may differ from zero, or None
     """
 
     A: LinearOperator
     y: Any
     noise_std: float | None
     normalization: Normalization
-    support: Tensor | None = None
 
     def physical(self, x: Tensor) -> Tensor:
         """The image in the units of the problem."""
@@ -142,11 +140,12 @@ class Problem:
     noise : its noise model
     grid : where the image lies
     units : unit of the image inside the problem, e.g. "1/mm"
-    support : real tensor in [0, 1] on the grid, or None
+    support : real tensor in [0, 1] on the grid by which the image is multiplied (0: vacuum, no signal), or None
     calibration : physical constants known for the scan, e.g. {"water_per_mm": 0.02}
     times_s : time of each frame, for a series
     name : short title
-    kind : kind of scan, e.g. "ct"
+    kind : modality, by which a model says whether it fits: the kind of scan, e.g. "ct"; "" if unknown
+    signed : whether the image may be negative (complex images always may): "non-negative" is then ignored
     first_slice : index of the first slice within the whole volume, where this is a slab of it
     whole : the problem this is a slab of, or None; scales are those of the whole
     """
@@ -161,6 +160,7 @@ class Problem:
     times_s: tuple[float, ...] | None = None
     name: str = "problem"
     kind: str = ""
+    signed: bool = False
     first_slice: int = 0
     whole: Problem | None = None
 
@@ -221,11 +221,16 @@ class Problem:
         return energy / reference
 
     @cached_property
+    def supported(self) -> LinearOperator:
+        """A for images that vanish outside the support."""
+        return self.A if self.support is None else self.A @ Diagonal(self.support, self.domain)
+
+    @cached_property
     def strength(self) -> float:
         """Norm of the whitened operator: a seeded power iteration, so that settings relative to it are reproducible."""
         if self.whole is not None:
             return self.whole.strength
-        strength = self.noise.whiten(self.A, self.y)[0].norm()
+        strength = self.noise.whiten(self.supported, self.y)[0].norm()
         if strength == 0.0:
             raise InputError(f"No measurement of '{self.name}' meets the image grid: check the geometry and the grid.")
         return strength
@@ -268,18 +273,20 @@ class Problem:
         Without a `normalization` the image is divided by `image_scale`.
         """
         normalization = normalization or Normalization(scale=self.image_scale)
-        y = self.y
+        A, y = self.supported, self.y
         if normalization.offset:
             offset = torch.full(self.domain.shape, normalization.offset, dtype=self.domain.dtype, device=self.A.device)
-            y = y - self.A(offset)
-        A, y = self.noise.whiten(self.A, y)
+            y = y - A(offset)
+        A, y = self.noise.whiten(A, y)
         scale = 1.0 / (normalization.scale * self.strength)
         noise_std = scale if self.noise.is_known else None
-        return Normalised((1.0 / self.strength) * A, y * scale, noise_std, normalization, self.support)
+        return Normalised((1.0 / self.strength) * A, y * scale, noise_std, normalization)
 
     def volume(self, x: Tensor, **tags: Any) -> Volume:
-        """The image as a Volume, in the unit in which it leaves."""
+        """The image as a Volume, in the unit in which it leaves, zero outside the support."""
         units, output = self.output
+        if self.support is not None:
+            x = x * self.support
         if (
             "set" in self.domain.axes
         ):  # parts of one object that folded over: their energies add, the first gives the phase
@@ -302,7 +309,13 @@ class Problem:
         return output.invert(data) if volume.units == units else data
 
 
-def problem_for(scan: Scan, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Problem:
+def problem_for(
+    scan: Scan,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    *,
+    support: NDArray[Any] | None = None,
+) -> Problem:
     """The inverse problem of a scan: the only place where physics meets data.
 
     Where a Cartesian MRI scan states no noise, it is taken from the corners of k-space.
@@ -312,6 +325,7 @@ def problem_for(scan: Scan, device: torch.device | str = "cpu", dtype: torch.dty
     scan : what was measured
     device : where to compute
     dtype : torch.float32 or torch.float64, the working precision
+    support : 0 to 1 on the scan's grid: where the object can be, e.g. `recon3d.acquisitions.field_of_view`
 
     Raises
     ------
@@ -326,17 +340,30 @@ def problem_for(scan: Scan, device: torch.device | str = "cpu", dtype: torch.dty
     noise = NoiseModel.from_scan(scan, device, dtype)
     if not noise.is_known and isinstance(A, CartesianEncoding):
         noise = NoiseModel(corner_noise(blocks[0]))
+    mask = None if support is None else _support(support, scan, device, dtype)
     return Problem(
         y=y,
         A=A,
         noise=noise,
         grid=scan.grid,
         units=scan.units,
+        support=mask,
         calibration=dict(scan.calibration),
         times_s=frame_times_s(scan),
         name=scan.name,
-        kind=scan.kind,
+        kind=str(scan.acquisition.get("modality", scan.kind)),
+        signed=bool(scan.acquisition.get("signed", False)) or (isinstance(A.domain, Space) and A.domain.is_complex),
     )
+
+
+def _support(support: NDArray[Any], scan: Scan, device: torch.device, dtype: torch.dtype) -> Tensor:
+    mask = np.asarray(support, dtype=np.float32)
+    if mask.shape != tuple(scan.grid.shape) or not ((mask >= 0) & (mask <= 1)).all() or not mask.any():
+        raise InputError(
+            f"A support holds numbers from 0 to 1, not all 0, on the grid {tuple(scan.grid.shape)}; got shape "
+            f"{mask.shape} with values from {mask.min():g} to {mask.max():g}."
+        )
+    return _tensor(mask, device, dtype)
 
 
 def _joined(x: Tensor, dim: int) -> Tensor:

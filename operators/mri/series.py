@@ -40,23 +40,20 @@ class CartesianSeries(CartesianEncoding, Series):
     def frame_normals(self, basis: Tensor, y: Tensor, weights: Any = 1.0) -> tuple[Tensor, Tensor]:
         if isinstance(weights, Tensor) and weights.numel() > 1:
             return _by_frame(self, basis, y, weights)
-        seen = self.still(basis)  # (basis, coil, kz, ky, kx)
-        factor = float(weights)
-        mask = self.mask
-        folded = tuple(d for d in (-3, -2, -1) if mask.shape[d] == 1)
-        K, P = len(basis), self.frames
-        H = torch.zeros((P, K, K), dtype=torch.complex128, device=self.device)
-        b = torch.zeros((P, K), dtype=torch.complex128, device=self.device)
-        masks = mask.to(torch.float64).reshape(P, -1)
-        for k in range(K):
-            for m in range(k, K):
-                product = (seen[k].conj() * seen[m]).sum(0).to(torch.complex128)
-                product = product.sum(folded) if folded else product
-                H[:, k, m] = torch.complex(masks.square() @ product.real.flatten(), masks.square() @ product.imag.flatten())
-                H[:, m, k] = H[:, k, m].conj()
-        for t in range(P):
-            b[t] = (seen.conj() * (y[t] * mask[t])).flatten(1).sum(1, dtype=torch.complex128)
+        seen = self.still(basis).to(torch.complex128)  # (basis, coil, kz, ky, kx)
+        factor, masks = float(weights), self.mask.to(torch.float64)
+        rows = _by_sample(seen, self._varying)  # (sample, basis, others)
+        products = (rows.conj() @ rows.mT).flatten(1)  # (sample, basis x basis)
+        squared = masks.square().reshape(self.frames, -1).to(products.dtype)
+        H = (squared @ products).reshape(self.frames, len(basis), len(basis))
+        flat = seen.conj().flatten(1)
+        b = torch.stack([flat @ (y[t] * masks[t]).flatten().to(flat.dtype) for t in range(self.frames)])
         return H * factor**2, b * factor
+
+    @property
+    def _varying(self) -> tuple[int, ...]:
+        """The axes of k-space, of (-3, -2, -1), along which the mask varies."""
+        return tuple(d for d in (-3, -2, -1) if self.mask.shape[d] > 1)
 
     def window(self, start: int, stop: int, y: Tensor) -> tuple[LinearOperator, Tensor]:
         """Repeated samples are averaged and weigh as much as they are many: exactly the least squares of all."""
@@ -105,16 +102,24 @@ class _SubspaceGram(LinearOperator):
     def __init__(self, subspace: _CartesianSubspace) -> None:
         super().__init__(subspace.domain, subspace.domain, subspace.device)
         self._subspace, self._still = subspace, subspace._still
-        psi = subspace.psi
-        squared = subspace.series.mask.square().to(psi.dtype)
+        psi, series = subspace.psi, subspace.series
+        squared = series.mask.square().reshape(series.frames, -1).to(psi.dtype)
         products = psi.conj().unsqueeze(2) * psi.unsqueeze(1)  # (t, basis, basis)
-        self._kernel = torch.einsum("tkm,tzyx->kmzyx", products, squared)
+        self._kernel = (squared.mT @ products.flatten(1)).reshape(-1, *products.shape[1:])  # (sample, basis, basis)
 
     def _forward(self, x: Tensor) -> Tensor:
-        seen = self._still._forward(x)  # (.., basis, coil, kz, ky, kx)
-        basis = seen.movedim(-5, 0)
-        mixed = torch.stack([_sum_of_products(row, basis) for row in self._kernel])
-        return cast(Tensor, self._still.H._forward(mixed.movedim(0, -5)))
+        seen = self._still._forward(x)
+        frame = self._subspace.domain.shape[0], *seen.shape[-4:]
+        mixed = [self._mixed(part) for part in seen.reshape(-1, *frame)]
+        return cast(Tensor, self._still.H._forward(torch.stack(mixed).reshape(seen.shape)))
+
+    def _mixed(self, seen: Tensor) -> Tensor:
+        """(basis, coil, kz, ky, kx) with the basis mixed by the kernel of each sample."""
+        varying = self._subspace.series._varying
+        rows = self._kernel @ _by_sample(seen, varying)
+        others = [d for d in range(1, 5) if d - 5 not in varying]
+        order = [*(d + 5 for d in varying), 0, *others]
+        return rows.reshape([seen.shape[d] for d in order]).permute([order.index(d) for d in range(5)])
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self._forward(y)
@@ -124,12 +129,11 @@ class _SubspaceGram(LinearOperator):
         return self
 
 
-def _sum_of_products(row: Tensor, basis: Tensor) -> Tensor:
-    """sum over m of row_m basis_m, without an array of all of them."""
-    total = row[0] * basis[0]
-    for weight, image in zip(row[1:], basis[1:], strict=True):
-        total.addcmul_(weight.expand_as(image), image)
-    return total
+def _by_sample(seen: Tensor, varying: tuple[int, ...]) -> Tensor:
+    """(basis, coil, kz, ky, kx) as (sample, basis, others): samples along the axes on which the mask varies."""
+    others = [d for d in range(1, 5) if d - 5 not in varying]
+    ordered = seen.permute(*(d + 5 for d in varying), 0, *others)
+    return ordered.reshape(-1, len(seen), *ordered.shape[len(varying) + 1 :]).flatten(2)
 
 
 def _by_frame(series: CartesianSeries, basis: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -74,6 +74,11 @@ class RayTransform(LinearOperator):
         if source.numel():
             kernel(stacked(source), self._tables, stacked(target))
         return target
+
+    def subset(self, axis: str, index: Sequence[int]) -> LinearOperator | None:
+        if axis != "view":
+            return None
+        return type(self)(self.geometry[np.asarray(index)], self.grid, self.domain.dtype, self.device)
 
     def _rebuild(self, device: torch.device, dtype: torch.dtype) -> RayTransform:
         return type(self)(self.geometry, self.grid, dtype, device)

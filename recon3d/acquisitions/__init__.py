@@ -35,7 +35,12 @@ __all__ = [
 
 Acquisition = Callable[[Scan, torch.device, torch.dtype], LinearOperator]
 
-_BUILT_IN = {"ct": "recon3d.acquisitions.ct:ct", "mri": "recon3d.acquisitions.mri:mri"}
+_BUILT_IN = {
+    "ct": "recon3d.acquisitions.ct:ct",
+    "mri": "recon3d.acquisitions.mri:mri",
+    "seismic": "recon3d.acquisitions.seismic:seismic",
+    "image": "recon3d.acquisitions.image:image",
+}
 _REGISTRY: dict[str, Acquisition] = {}
 
 

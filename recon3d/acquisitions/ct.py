@@ -75,11 +75,12 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     """Line integrals of attenuation (dimensionless) of an image in 1/mm.
 
     The scanner frame has its origin at the centre of rotation and its axes along the voxel axes of the grid; the
-    acquisition may place the centre of the grid elsewhere by ``grid_centre_mm`` (z, y, x). With ``times_s``, one per view,
-    the image is a series: views of equal time, or each ``views_per_frame`` of them, see a frame.
+    acquisition may place the centre of the grid elsewhere by ``grid_centre_mm`` (z, y, x). With ``times_s``, one per
+    view, the image is a series: views of equal time, or each ``views_per_frame`` of them, see a frame.
     """
     from operators.series import ViewSeries
     from operators.tomography import ConeProjector, ImageGrid, Projector, TomographyGeometry
+    from recon3d.acquisitions.ct_checks import check_ct
 
     if not isinstance(scan.grid, AffineGrid):
         raise InputError(f"CT scans are reconstructed on an AffineGrid, got {type(scan.grid).__name__}.")
@@ -88,6 +89,7 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     centre_mm = tuple(float(v) for v in np.asarray(centre).ravel()) if centre is not None else (0.0, 0.0, 0.0)
     grid = ImageGrid(scan.grid.shape, scan.grid.voxel_mm, centre_mm)  # type: ignore[arg-type]
     geometry = TomographyGeometry.from_dict(scan.acquisition)
+    check_ct(scan, geometry, scan.grid)
     projector = ConeProjector if geometry.kind == "cone" else Projector
     if not is_timed(scan):
         return projector(geometry, grid, dtype=dtype, device=device)

@@ -36,8 +36,8 @@ def mri(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
       "walsh", "low-resolution"), in ``map_sets`` sets, cropped at the eigenvalue ``crop``, from ``calibration``
       (coil, kz, ky, kx) or from the fully sampled centre of the data;
     - ``trajectory``: (..., 2) as (ky, kx) or complex kx + i ky, cycles per voxel, and ``density``: its weights;
-    - ``times_s``: of the frames of a series, or of each readout of a trajectory, which then see a series: those of equal
-      time, or each ``views_per_frame`` of them, make a frame;
+    - ``times_s``: of the frames of a series, or of each readout of a trajectory, which then see a series: those of
+      equal time, or each ``views_per_frame`` of them, make a frame;
     - ``coil_batch``: coils that are transformed at a time;
     - ``prepared``, ``assumed``: lines that tell what was done to the data and taken for granted.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -36,8 +37,8 @@ def stamps_s(scan: Scan, count: int, what: str) -> NDArray[np.float64]:
     if (steps < 0).any():
         k = int(np.argmax(steps < 0))
         raise InputError(
-            f"The times of '{scan.name}' go back: {what} {k + 1} was measured at {times[k + 1]:g} s, after {what} {k} at "
-            f"{times[k]:g} s; sort the {what}s by time."
+            f"The times of '{scan.name}' go back: {what} {k + 1} was measured at {times[k + 1]:g} s, after {what} {k} "
+            f"at {times[k]:g} s; sort the {what}s by time."
         )
     return times
 
@@ -69,7 +70,7 @@ def frame_times_s(scan: Scan) -> tuple[float, ...] | None:
         return tuple(stamps_s(scan, count, "frame").tolist())
     edges = frame_edges(scan, count, scan.axes[axis])
     times = stamps_s(scan, count, scan.axes[axis])
-    return tuple(float(times[a:b].mean()) for a, b in zip(edges, edges[1:], strict=False))
+    return tuple(float(times[a:b].mean()) for a, b in pairwise(edges))
 
 
 def in_frames(

@@ -92,7 +92,7 @@ class DiffusionMBIR(Method):
             if not run.step(index, {"x": x, **tv.state, **samples.state}, metrics):
                 x = prior.denoise(x, sigma)
                 break
-        return samples.finish(task, x)
+        return samples.finish(task, x, self, prior.card)
 
     def _levels(self, card: Any) -> list[Step]:
         sigma_max = min(self.sigma_max or SIGMA_MAX, card.sigma_max)

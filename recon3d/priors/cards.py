@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from operators.normalization import Normalization
 from recon3d.errors import ModelError
+from recon3d.priors.calibration import Calibration
 
 METADATA_KEY = "recon3d.card"
 LARGEST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
@@ -23,7 +24,8 @@ class BaseCard(BaseModel):
 
     `kind` says which class of card it is (`KINDS`) and so how the model is loaded. `modality` is that of the scans, or
     "any". `voxel_mm` is the (smallest, largest) pixel side of the training images, None where none is known.
-    `architecture` is what `recon3d.priors.networks.build_network` builds.
+    `spatial_dims` is 2 for a model of slices, 3 for one of whole volumes. `architecture` is what
+    `recon3d.priors.networks.build_network` builds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +37,7 @@ class BaseCard(BaseModel):
     voxel_mm: tuple[float, float] | None
     orientation: Literal["axial", "coronal", "sagittal", "any"] = "any"
     smallest_side: int = Field(default=16, ge=1)
+    spatial_dims: Literal[2, 3] = 2
     complex_image: bool = False
     architecture: dict[str, Any]
     training: dict[str, Any] = Field(default_factory=dict)
@@ -47,7 +50,7 @@ class Card(BaseCard):
 
     `scale` and `offset` (units of the images, `units`) map to the normalised range, in which `sigma_min`, `sigma_max`,
     `sigma_data` and `mean` are given. `coordinates` say what the network is asked and answers
-    (`recon3d.priors.coordinates`).
+    (`recon3d.priors.coordinates`). `calibration` holds what is known of the spread of samples.
     """
 
     kind: Literal["denoiser"] = "denoiser"
@@ -60,10 +63,32 @@ class Card(BaseCard):
     sigma_max: float = Field(gt=0)
     sigma_data: float = Field(gt=0)
     mean: float = 0.0
+    calibration: tuple[Calibration, ...] = ()
 
     @property
     def normalization(self) -> Normalization:
         return Normalization(scale=self.scale, offset=self.offset)
+
+
+class ReconstructorCard(BaseCard):
+    """The card of a feed-forward network for multi-coil MRI.
+
+    `scaling` says by which number of its own each slice of k-space is divided: "percentile" is the `percentile` (0..1)
+    of the magnitudes of all its samples, unmeasured zeros included, so it moves with the acceleration; a network must
+    meet the rule it was trained with.
+    `calibration_radius` makes the calibration region a disc of that many samples; None takes the fully sampled centre.
+    `patterns`, `acceleration`, `centre` (share of lines) and `coils` are those of the training.
+    """
+
+    kind: Literal["reconstructor"] = "reconstructor"
+    complex_image: bool = True
+    scaling: Literal["percentile"] = "percentile"
+    percentile: float = Field(default=0.99, gt=0, le=1)
+    calibration_radius: int | None = Field(default=None, ge=1)
+    patterns: tuple[str, ...]
+    acceleration: tuple[float, float]
+    centre: tuple[float, float]
+    coils: tuple[int, int]
 
 
 class InterpolatorCard(BaseCard):
@@ -73,10 +98,14 @@ class InterpolatorCard(BaseCard):
     voxel_mm: tuple[float, float] | None = None
     sigma_min: float = Field(gt=0)
     sigma_max: float = Field(gt=0)
-    sigma_data: float = Field(default=1.0, gt=0)
+    sigma_data: float = Field(gt=0)
 
 
-KINDS: dict[str, type[BaseCard]] = {"denoiser": Card, "interpolator": InterpolatorCard}
+KINDS: dict[str, type[BaseCard]] = {
+    "denoiser": Card,
+    "interpolator": InterpolatorCard,
+    "reconstructor": ReconstructorCard,
+}
 """The class of a card by its `kind`; cards of before there were kinds are of denoisers."""
 
 

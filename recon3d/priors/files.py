@@ -16,11 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from recon3d.errors import ModelError
-from recon3d.priors.cards import METADATA_KEY, BaseCard, Card, read_card, tensor_hash, verify
+from recon3d.priors.cards import METADATA_KEY, BaseCard, Card, ReconstructorCard, read_card, tensor_hash, verify
 from recon3d.priors.coordinates import build_denoiser
 from recon3d.priors.interpolator import Interpolator, network_of
 from recon3d.priors.model import Model
 from recon3d.priors.networks import build_network, channels_last
+from recon3d.priors.reconstructor import Reconstructor
 
 SHIPPED = Path(__file__).with_name("weights")
 _NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
@@ -48,9 +49,14 @@ def _denoiser(card: Card) -> nn.Module:
     return build_denoiser(card, build_network(card.architecture))
 
 
+def _reconstructor(card: ReconstructorCard) -> nn.Module:
+    return build_network(card.architecture)
+
+
 MAKERS: dict[str, tuple[Callable[[Any], nn.Module], Callable[..., Any]]] = {
     "denoiser": (_denoiser, Model),
     "interpolator": (network_of, Interpolator),
+    "reconstructor": (_reconstructor, Reconstructor),
 }
 """By the kind of a card: the network whose weights the file holds, and what is made of card and network."""
 
@@ -162,7 +168,10 @@ def _replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`; what is written there is synced and takes the name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
+    temporary.touch()
+    mode = temporary.stat().st_mode
     yield temporary
+    temporary.chmod(mode)  # safetensors would leave the file to its owner alone
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -1,4 +1,4 @@
-"""Interpolators: denoisers of whole cubes that also see which traces were observed, and what these say."""
+"""Interpolators: denoisers of cubes that also see which traces were recorded, and a first guess of the others."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from recon3d.priors.slices import fast_dtype
 
 
 class Interpolator:
-    """E[x0 | x0 + sigma n, y, m] of cubes, y the observed traces and m their mask.
+    """E[x0 | x0 + sigma n, y, m] of cubes: y the recorded traces, gaps filled by a first guess, and m their mask.
+
+    The network denoises what the guess misses, ``D = y + D_net(x - y, sigma; y, m)``: untrained it answers the guess.
 
     Parameters
     ----------
-    network : D(x, sigma, condition) on (batch, channel, x, y, t)
+    network : D_net on (batch, channel, x, y, t), preconditioned
     micro_batch : cubes per call
     half : bfloat16 where the device is fast at it
     """
@@ -64,9 +66,9 @@ class Interpolator:
 
         Parameters
         ----------
-        x : (batch, x, y, t), in units of the root mean square of the observed traces
+        x : (batch, x, y, t), in units of the root mean square of the recorded traces
         sigma : one number, or one per cube
-        cond : (batch, 2, x, y, t): observed traces with zeros elsewhere, and their mask (1 observed)
+        cond : (batch, 2, x, y, t): recorded traces with a guess elsewhere (`recon3d.solvers.gaps`), and their mask, 1 or 0
         """
         if cond is None or cond.shape != (len(x), 2, *x.shape[1:]):
             got = "none" if cond is None else tuple(cond.shape)
@@ -74,13 +76,14 @@ class Interpolator:
         sigmas = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))
         dtype = self.compute_dtype or torch.bfloat16
         sides = x.shape[1:]
+        missed = _padded((x - cond[:, 0])[:, None], self.bare.multiple)
         with torch.autocast(x.device.type, dtype=dtype, enabled=self.compute_dtype is not None):
-            answer = self.network(_padded(x[:, None], self.bare.multiple), sigmas, _padded(cond, self.bare.multiple))
-        return answer[:, 0, : sides[0], : sides[1], : sides[2]].to(x.dtype)
+            answer = self.network(missed, sigmas, _padded(cond, self.bare.multiple))
+        return cond[:, 0] + answer[:, 0, : sides[0], : sides[1], : sides[2]].to(x.dtype)
 
 
 def _padded(x: Tensor, multiple: Sequence[int]) -> Tensor:
-    """Zeros behind the ends, up to multiples: traces that were not observed, as the mask says."""
+    """Zeros behind the ends, up to multiples: traces that were not recorded, as the mask says."""
     spare = [-n % m for n, m in zip(x.shape[2:], multiple, strict=True)]
     return F.pad(x, (0, spare[2], 0, spare[1], 0, spare[0])) if any(spare) else x
 

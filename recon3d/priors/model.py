@@ -1,4 +1,4 @@
-"""Model: a trained denoiser with its card, applied slice by slice."""
+"""Model: a trained denoiser with its card, applied slice by slice, or to whole volumes where it is 3D."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from operators.errors import ShapeError
 from operators.normalization import Normalization
 from recon3d.priors.cards import Card
 from recon3d.priors.slices import apply_to_slices, fast_dtype
+from recon3d.priors.volumes import apply_to_volumes
 
 
 class Model:
-    """A 2D denoiser with its card; applies itself slice by slice (`recon3d.priors.slices`).
+    """A denoiser with its card; a 2D one applies itself slice by slice, a 3D one to whole volumes.
 
     Parameters
     ----------
@@ -63,6 +64,8 @@ class Model:
         if x.is_complex() != self.card.complex_image:
             kind = "complex" if self.card.complex_image else "real"
             raise ShapeError(f"The prior {self.card.name} takes {kind} images, got {x.dtype}.")
+        if self.card.spatial_dims == 3:
+            return apply_to_volumes(self.network, x, sigma, cond, multiple=self.bare.multiple)
         return apply_to_slices(
             self.network,
             x,

@@ -27,7 +27,7 @@ class PredictionDenoiser(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor, condition: Tensor | None = None) -> Tensor:
         """x (batch, channel, ...), sigma (batch,) -> E[x0 | x] of the shape and dtype of x."""
-        times = [self.schedule.time(float(s)) for s in sigma]
+        times = [self.schedule.time(s) for s in sigma.tolist()]
         per_image = (len(times),) + (1,) * (x.ndim - 1)
         a, b = (x.new_tensor([f(t) for t in times]).reshape(per_image) for f in (self.schedule.a, self.schedule.b))
         x_t = a * x

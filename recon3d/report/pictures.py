@@ -218,9 +218,7 @@ def _panels(volume: Volume, subtract: Volume | None = None) -> list[_Panel]:
     return panels
 
 
-def _patient_panel(
-    volume: Volume, grid: AffineGrid, plane: str, axis: int, index: int, image: NDArray[Any]
-) -> _Panel:
+def _patient_panel(volume: Volume, grid: AffineGrid, plane: str, axis: int, index: int, image: NDArray[Any]) -> _Panel:
     """The slice turned and flipped until its right and bottom edges face where the convention wants them."""
     points = _facing(grid, plane_axes(volume))
     rows, columns = (k for k in range(3) if k != axis)

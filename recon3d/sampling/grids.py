@@ -21,6 +21,7 @@ __all__ = [
     "Final",
     "Spacing",
     "Step",
+    "angle_grid",
     "karras_grid",
     "lambda_grid",
     "reverse_sde_grid",
@@ -92,11 +93,26 @@ def vp_grid(
     return _pair([(math.sqrt(abar[t]), math.sqrt(1 - abar[t])) for t in times], final)
 
 
-def lambda_grid(count: int, sigma_max: float, sigma_min: float, *, final: Final = "denoise") -> list[Step]:
-    """Steps with a = 1, evenly spaced in ``lambda = -log sigma``."""
+def lambda_grid(
+    count: int, sigma_max: float, sigma_min: float, *, final: Final = "denoise", preserving: bool = False
+) -> list[Step]:
+    """Steps evenly spaced in ``lambda = -log sigma``; with a = 1, or variance `preserving`: a^2 + b^2 = 1."""
     _check_range(count, sigma_max, sigma_min)
     sigmas = np.exp(np.linspace(math.log(sigma_max), math.log(sigma_min), count + (final == "none")))
-    return _pair([(1.0, float(sigma)) for sigma in sigmas], final)
+    sizes = np.hypot(1.0, sigmas) if preserving else np.ones_like(sigmas)
+    return _pair([(float(1 / n), float(sigma / n)) for sigma, n in zip(sigmas, sizes, strict=True)], final)
+
+
+def angle_grid(count: int) -> list[Step]:
+    """The cosine schedule of Active Diffusion Subsampling: a = cos t, b = sin t, t from arccos 0.02 to arccos 0.95.
+
+    Times are 1, 1 - 1/count ... 1/count of the way; it ends on the clean estimate at a noise of about a third of the
+    signal (Nolan et al., TMLR 2025, and their code).
+    """
+    _check_range(count, 1.0, 1.0)
+    low, high = math.acos(0.95), math.acos(0.02)
+    angles = [low + (high - low) * (1 - s / count) for s in range(count)]
+    return _pair([(math.cos(t), math.sin(t)) for t in angles], "denoise")
 
 
 def karras_grid(

@@ -18,8 +18,10 @@ from operators.reduce import inner, norm
 from operators.series import frame_normals, subspace
 from recon3d.solvers.cg import conjugate_gradient
 
-__all__ = ["Factors", "Splitting", "basis_step", "hermite_matrix", "latent_step"]
+__all__ = ["Factors", "Prox", "Splitting", "basis_step", "hermite_matrix", "latent_step", "misfit"]
 
+Prox = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(F + gamma, f, gamma) of some frames -> their new f."""
 FRAMES_AT_ONCE = 16
 """Frames of a product that are formed together."""
 
@@ -82,6 +84,15 @@ class Factors:
     def at(self, interpolator: Tensor) -> Tensor:
         """The series at other times: `interpolator` is `hermite_matrix(times, knots, span)` for those."""
         return replace(self, interpolator=interpolator).frames()
+
+    def change_from(self, other: Factors) -> float:
+        """|F - F'| / |F| of the two series."""
+        squared = difference = 0.0
+        for a in range(0, len(self.interpolator), FRAMES_AT_ONCE):
+            F = self.frames(a, a + FRAMES_AT_ONCE)
+            squared += float(norm(F)) ** 2
+            difference += float(norm(F - other.frames(a, a + FRAMES_AT_ONCE))) ** 2
+        return (difference / squared) ** 0.5 if squared else 0.0
 
     def orthonormal(self) -> Factors:
         """The same series with orthonormal time functions; one that hangs on the others becomes zero."""
@@ -166,6 +177,11 @@ def latent_step(
     return replace(factors, latent=Z.reshape(d, K))
 
 
+def misfit(A: LinearOperator, y: Any, factors: Factors) -> float:
+    """|A F - y| / |y|."""
+    return float(norm(subspace(A, factors.psi)(factors.basis) - y)) / (float(norm(y)) or 1.0)
+
+
 def _gram(basis: Tensor) -> Tensor:
     """L^H L in double precision."""
     K = len(basis)
@@ -210,7 +226,6 @@ class Splitting:
         self.f = _series(factors)
         self.gamma = torch.zeros_like(self.f)
         self.residuals: dict[str, float] = {}
-        self._y_norm = float(norm(y)) or 1.0
 
     @property
     def state(self) -> dict[str, Any]:
@@ -228,20 +243,35 @@ class Splitting:
     def solve_factors(self) -> None:
         """Both factors of the series that fits the data and is near T = f - gamma."""
         weights = {"beta": self.beta}
-        basis_target = self._along_time(self.factors.psi.to(self.f.dtype).conj())
+        basis_target = self.along_time(self.factors.psi.to(self.f.dtype).conj())
         self.factors = basis_step(
             self.A, self.y, self.factors, target=basis_target, xi=self.xi, steps=self.cg_steps, **weights
         )
-        frame_target = self._along_space(self.factors.basis)
+        frame_target = self.along_space(self.factors.basis)
         factors = latent_step(self.A, self.y, self.factors, target=frame_target, chi=self.chi, **weights)
         self.factors = factors.orthonormal()
 
-    def sweep(self, prox: Callable[[Tensor, Tensor], Tensor], solve: Callable[[], None] | None = None) -> None:
+    def gradients(self, factors: Factors) -> dict[str, Tensor]:
+        """Gradients with respect to the "basis" (conjugate cogradient times two) and the "latent" of
+        |A F - y|^2 + beta/2 |F - T|^2 + xi |L|^2 + chi |Psi|^2, T = f - gamma."""
+        basis, psi = factors.basis, factors.psi.to(factors.basis.dtype)
+        B = subspace(self.A, factors.psi)
+        of_basis = B.H(B(basis) - self.y).mul_(2).add_(basis, alpha=2 * self.xi)
+        coupling = torch.tensordot(psi.mH @ psi, basis, dims=([1], [0])) - self.along_time(psi.conj())
+        of_basis.add_(coupling, alpha=self.beta)
+        H, b = frame_normals(self.A, basis, self.y)
+        wide = psi.to(H.dtype)
+        of_psi = 2 * ((H @ wide.unsqueeze(-1))[..., 0] - b) + 2 * self.chi * wide
+        of_psi = of_psi + self.beta * (wide @ _gram(basis).to(H.dtype).mT - self.along_space(basis).to(H.dtype))
+        of_latent = factors.interpolator.to(H.dtype).mT @ of_psi
+        return {"basis": of_basis, "latent": of_latent if factors.latent.is_complex() else of_latent.real}
+
+    def sweep(self, prox: Prox, solve: Callable[[], None] | None = None) -> None:
         """Factors, then f, then the dual.
 
         Parameters
         ----------
-        prox : (F + gamma, f) of some frames -> their new f
+        prox : see `Prox`
         solve : what solves the factors, `solve_factors` by default
         """
         before = self.factors
@@ -253,7 +283,7 @@ class Splitting:
             squared["F"] += float(norm(F)) ** 2
             squared["F - old"] += float(norm(F - before.frames(a, b))) ** 2
             raised = self.gamma[a:b] + F
-            new = prox(raised, self.f[a:b])
+            new = prox(raised, self.f[a:b], self.gamma[a:b])
             squared["f - old"] += float(norm(new - self.f[a:b])) ** 2
             squared["F - f"] += float(norm(F - new)) ** 2
             self.f[a:b] = new
@@ -264,13 +294,9 @@ class Splitting:
         self.residuals = {
             "primal": length["F - f"] / (length["f"] or 1.0),
             "dual": length["f - old"] / (length["gamma"] or length["f"] or 1.0),
-            "data": self.misfit() / self._y_norm,
+            "data": misfit(self.A, self.y, self.factors),
             "change": length["F - old"] / (length["F"] or 1.0),
         }
-
-    def misfit(self) -> float:
-        """|A F - y|."""
-        return float(norm(subspace(self.A, self.factors.psi)(self.factors.basis) - self.y))
 
     def balance(self, ratio: float = 10.0, step: float = 2.0) -> None:
         """Make beta larger where F and f lie apart, smaller where f still moves (Boyd et al. 2011, section 3.4.1)."""
@@ -280,7 +306,7 @@ class Splitting:
             self.beta *= factor
             self.gamma /= factor
 
-    def _along_time(self, psi: Tensor) -> Tensor:
+    def along_time(self, psi: Tensor) -> Tensor:
         """T psi, (basis, z, y, x)."""
         total = torch.zeros_like(self.factors.basis)
         for a in range(0, len(self.f), FRAMES_AT_ONCE):
@@ -288,7 +314,7 @@ class Splitting:
             total.add_((psi[a : a + FRAMES_AT_ONCE].mT @ T).reshape(total.shape))
         return total
 
-    def _along_space(self, basis: Tensor) -> Tensor:
+    def along_space(self, basis: Tensor) -> Tensor:
         """L^H T_t, (t, basis)."""
         flat = basis.flatten(1)
         rows = []

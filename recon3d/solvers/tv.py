@@ -28,8 +28,10 @@ ALL_AXES = (-3, -2, -1)
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 
-def total_variation(x: Tensor, axes: Sequence[int] = ALL_AXES, spacing: Sequence[float] | None = None) -> Tensor:
-    """Isotropic total variation: the sum over voxels of the length of the forward difference (Neumann ends).
+def total_variation(
+    x: Tensor, axes: Sequence[int] = ALL_AXES, spacing: Sequence[float] | None = None, huber: float = 0.0
+) -> Tensor:
+    """Isotropic total variation: the sum over voxels of the length t of the forward difference (Neumann ends).
 
     Parameters
     ----------
@@ -37,22 +39,26 @@ def total_variation(x: Tensor, axes: Sequence[int] = ALL_AXES, spacing: Sequence
     axes : which of the last three axes: (-2, -1) in-plane, (-3, -2, -1) in 3D, (-3,) along the slice axis alone
     spacing : one number per axis by which its differences are divided, 1 by default. With the voxel size divided by
         its smallest entry the penalty is that of the object and stays in the units of `x`.
+    huber : with a value h above 0, Huber's function of t instead of t: t^2 / (2 h) up to h, t - h / 2 beyond
 
     Returns
     -------
     float64 tensor without axes
     """
-    prox = TVProx(axes, spacing)
+    prox = TVProx(axes, spacing, huber=huber)
     if not _fused(x):
         squared = torch.zeros_like(x.real)
         for axis, c in zip(prox.axes, prox.inverse_spacing, strict=True):
             d = difference(x, axis).mul_(c)
             squared += torch.view_as_real(d).square_().sum(-1) if d.is_complex() else d.square_()
-        return ordered_sum(squared.sqrt_())
+        length = squared.sqrt_()
+        if huber > 0:
+            length = torch.where(length <= huber, length.square() / (2 * huber), length - huber / 2)
+        return ordered_sum(length)
     x = x.detach().resolve_conj().contiguous()
     axes_, factors, dims = _kernel_arguments(x, prox)
     partials = np.empty((math.prod(x.shape) // (dims[1] * dims[2]), 1, 1))
-    _length_kernel(x.numpy().reshape(-1), axes_, factors, dims, partials[:, 0, 0])
+    _length_kernel(x.numpy().reshape(-1), axes_, factors, dims, float(huber), partials[:, 0, 0])
     return ordered_sum(torch.from_numpy(partials))
 
 
@@ -63,6 +69,7 @@ def tv_prox(
     iterations: int = 50,
     spacing: Sequence[float] | None = None,
     nonnegative: bool = False,
+    huber: float = 0.0,
 ) -> Tensor:
     """The proximal map of total variation: argmin over u of 1/2 ||u - x||^2 + weight TV(u).
 
@@ -71,7 +78,7 @@ def tv_prox(
     x : real or complex tensor, shape (..., z, y, x) (the axes in use must exist); not overwritten
     weight : float
         At least 0, in the units of `x`; 0 returns `x` (its non-negative part).
-    axes, spacing
+    axes, spacing, huber
         As for `total_variation`.
     iterations : int
         Of the dual fast gradient projection.
@@ -86,7 +93,7 @@ def tv_prox(
     ----------
     Beck and Teboulle, IEEE Trans. Image Process. 18 (2009) 2419.
     """
-    prox = TVProx(axes, spacing, nonnegative)
+    prox = TVProx(axes, spacing, nonnegative, huber)
     return prox(x, weight, iterations)
 
 
@@ -97,13 +104,20 @@ class TVProx:
     """
 
     def __init__(
-        self, axes: Sequence[int] = ALL_AXES, spacing: Sequence[float] | None = None, nonnegative: bool = False
+        self,
+        axes: Sequence[int] = ALL_AXES,
+        spacing: Sequence[float] | None = None,
+        nonnegative: bool = False,
+        huber: float = 0.0,
     ) -> None:
+        if not (huber >= 0 and math.isfinite(huber)):
+            raise ShapeError(f"Huber's threshold is a length of differences, at least 0, got {huber}.")
         if not axes or len(set(axes)) != len(axes) or not set(axes) <= set(ALL_AXES):
             raise ShapeError(f"Total variation takes some of the axes -3, -2, -1, each once, got {tuple(axes)}.")
         self.axes = tuple(axes)
         self.inverse_spacing = tuple(1.0 / distance for distance in _spacing(axes, spacing))
         self.nonnegative = nonnegative
+        self.huber = float(huber)
         self.dual: Tensor | None = None
         self._ahead: Tensor | None = None
 
@@ -122,7 +136,7 @@ class TVProx:
             self._ahead = torch.empty_like(self.dual)
         self._ahead.copy_(self.dual)
         primal, dual_step = (_primal_fused, _dual_step_fused) if _fused(x) else (_primal, _dual_step)
-        bound = 4 * sum(c * c for axis, c in zip(self.axes, self.inverse_spacing, strict=True) if x.shape[axis] > 1)
+        bound = self.bound(x)
         u, momentum = torch.empty_like(x), 1.0
         for _ in range(iterations if bound else 0):
             primal(u, x, self._ahead, self)
@@ -130,6 +144,20 @@ class TVProx:
             dual_step(self.dual, self._ahead, u, weight, 1 / bound, (previous - 1) / momentum, self)
         primal(u, x, self.dual, self)
         return u
+
+    def primal(self, x: Tensor, dual: Tensor) -> Tensor:
+        """x - D^H dual, not below 0 if asked."""
+        u = torch.empty_like(x)
+        (_primal_fused if _fused(x) else _primal)(u, x, dual, self)
+        return u
+
+    def raise_dual(self, dual: Tensor, u: Tensor, weight: float, step: float) -> None:
+        """dual <- project(dual + step D u) in place, on vectors of length <= weight."""
+        (_dual_step_fused if _fused(u) else _dual_step)(dual, dual, u, weight, step, 0.0, self)
+
+    def bound(self, x: Tensor) -> float:
+        """|D|^2 for images of the shape of x, from above; 0 where there is nothing to difference."""
+        return 4 * sum(c * c for axis, c in zip(self.axes, self.inverse_spacing, strict=True) if x.shape[axis] > 1)
 
 
 @dataclass(frozen=True)
@@ -162,6 +190,7 @@ def tv_least_squares(
     axes: Sequence[int] = ALL_AXES,
     spacing: Sequence[float] | None = None,
     nonnegative: bool = False,
+    huber: float = 0.0,
     max_steps: int = 200,
     rtol: float = 1e-4,
     prox_iterations: int = 10,
@@ -181,7 +210,7 @@ def tv_least_squares(
     weight : float
         At least 0, in the units of y^2 / x. A sensible scale is that of the largest entry of A^H y.
     x : start, zero by default; not overwritten
-    axes, spacing
+    axes, spacing, huber
         As for `total_variation`.
     nonnegative : bool
         Real images only.
@@ -197,7 +226,7 @@ def tv_least_squares(
     Beck and Teboulle, IEEE Trans. Image Process. 18 (2009) 2419.
     O'Donoghue and Candes, Found. Comput. Math. 15 (2015) 715 (the restart).
     """
-    prox = TVProx(axes, spacing, nonnegative)
+    prox = TVProx(axes, spacing, nonnegative, huber)
     curvature = A.norm(max_steps=12) ** 2 or 1.0
     scale = float(norm(A.H(y))) or 1.0
     x = cast(Tensor, A.domain.zeros(A.device)) if x is None else x.clone()
@@ -213,7 +242,9 @@ def tv_least_squares(
         if seen > 1.001 * curvature * change**2 > 0:
             curvature = 1.05 * seen / change**2
             continue
-        objectives.append(0.5 * float(norm(A_new - y)) ** 2 + weight * float(total_variation(new, axes, spacing)))
+        objectives.append(
+            0.5 * float(norm(A_new - y)) ** 2 + weight * float(total_variation(new, axes, spacing, huber))
+        )
         if len(objectives) > 1 and objectives[-1] > objectives[-2]:
             momentum = 1.0
         momentum, previous = (1 + math.sqrt(1 + 4 * momentum**2)) / 2, momentum
@@ -250,14 +281,22 @@ def _primal(u: Tensor, x: Tensor, dual: Tensor, prox: TVProx) -> None:
 
 
 def _dual_step(dual: Tensor, ahead: Tensor, u: Tensor, weight: float, step: float, push: float, prox: TVProx) -> None:
-    """dual <- project(ahead + step D u) on vectors of length <= weight; ahead <- dual + push (dual - old dual)."""
+    """dual <- project(ahead + step D u) on vectors of length <= weight; ahead <- dual + push (dual - old dual).
+
+    Huber's function pulls the dual towards 0 before it is projected: its conjugate is huber / (2 weight) |q|^2.
+    """
     for component, axis, c in zip(ahead, prox.axes, prox.inverse_spacing, strict=True):
         component.add_(difference(u, axis), alpha=step * c)
+    ahead.mul_(_shrink(step, weight, prox.huber))
     length = torch.linalg.vector_norm(ahead, dim=0)
     ahead.div_((length / weight).clamp_(min=1))
     new = ahead.clone()
     ahead.mul_(1 + push).sub_(dual, alpha=push)
     dual.copy_(new)
+
+
+def _shrink(step: float, weight: float, huber: float) -> float:
+    return 1.0 / (1.0 + step * huber / weight)
 
 
 def _primal_fused(u: Tensor, x: Tensor, dual: Tensor, prox: TVProx) -> None:
@@ -272,7 +311,8 @@ def _dual_step_fused(
     axes, factors, dims = _kernel_arguments(u, prox)
     real = factors.dtype.type
     arrays = [t.numpy().reshape(len(axes), -1) for t in (dual, ahead)]
-    _dual_kernel(*arrays, u.numpy().reshape(-1), axes, factors * real(step), dims, real(weight), real(push))
+    numbers = real(weight), real(push), real(_shrink(step, weight, prox.huber))
+    _dual_kernel(*arrays, u.numpy().reshape(-1), axes, factors * real(step), dims, *numbers)
 
 
 def _kernel_arguments(u: Tensor, prox: TVProx) -> tuple[np.ndarray, np.ndarray, tuple[int, int, int]]:
@@ -326,6 +366,7 @@ def _dual_kernel(
     dims: tuple[int, int, int],
     weight: float,
     push: float,
+    shrink: float,
 ) -> None:
     planes, rows, columns = dims
     for plane in prange(len(u) // (rows * columns)):
@@ -347,7 +388,7 @@ def _dual_kernel(
                 for j in range(columns):
                     scale[j] += q[j].real * q[j].real + q[j].imag * q[j].imag
             for j in range(columns):
-                scale[j] = weight / max(weight, np.sqrt(scale[j]))
+                scale[j] = shrink * weight / max(weight, shrink * np.sqrt(scale[j]))
             for d in range(len(axes)):
                 q, p = ahead[d, start : start + columns], dual[d, start : start + columns]
                 for j in range(columns):
@@ -358,7 +399,12 @@ def _dual_kernel(
 
 @njit(parallel=True, cache=True, fastmath=_FAST)
 def _length_kernel(
-    u: np.ndarray, axes: np.ndarray, factors: np.ndarray, dims: tuple[int, int, int], partials: np.ndarray
+    u: np.ndarray,
+    axes: np.ndarray,
+    factors: np.ndarray,
+    dims: tuple[int, int, int],
+    huber: float,
+    partials: np.ndarray,
 ) -> None:
     planes, rows, columns = dims
     for plane in prange(len(partials)):
@@ -379,5 +425,6 @@ def _length_kernel(
                     step = there[j] - here[j]
                     squared[j] += c * (step.real * step.real + step.imag * step.imag)
             for j in range(columns):
-                total += np.sqrt(squared[j])
+                length = np.sqrt(squared[j])
+                total += length - 0.5 * huber if length >= huber else length * length / (2 * huber)
         partials[plane] = total

@@ -99,7 +99,7 @@ def draw_mri(
         raise ConfigError(f"A contrast is one of {', '.join(CONTRASTS)}, got '{contrast}'.")
     fov = (shape[0] * 4.0, 220.0, 220.0) if anatomy == "brain" else (shape[0] * 3.0, 140.0, 140.0)
     labels = (brain_labels if anatomy == "brain" else knee_labels)(shape, rng)
-    image = _signal(labels, contrast, rng) * _phase(labels.shape, rng)
+    image = _signal(labels, contrast, rng) * smooth_phase(labels.shape, rng)
     kspace, clean, _ = _measured(image, shape, coils, snr, rng, seed)
     return DrawnMRI(kspace, clean, contrast, fov)
 
@@ -205,7 +205,7 @@ def simulate_mri(
     if np.iscomplexobj(data):
         image = refined(data.real, int(finer)) + 1j * refined(data.imag, int(finer))
     else:
-        phase = _phase((data.shape[0], *(n * finer for n in data.shape[1:])), rng)
+        phase = smooth_phase((data.shape[0], *(n * finer for n in data.shape[1:])), rng)
         image = refined(data.astype(np.float32), int(finer)) * phase
     kspace, _, std = _measured(image, data.shape, coils, snr, rng, seed, oversampling=1)
     notes = [
@@ -431,7 +431,7 @@ def _signal(labels: NDArray[np.uint8], contrast: str, rng: np.random.Generator) 
     return np.maximum(image / table.max(), 0)
 
 
-def _phase(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.complex64]:
+def smooth_phase(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.complex64]:
     """A smooth phase: constant, linear (echo off centre) and uneven field."""
     z, y, x = _coordinates(shape)
     angle = rng.uniform(0, 2 * math.pi) + rng.uniform(-1.5, 1.5) * y + rng.uniform(-1.5, 1.5) * x
@@ -489,8 +489,8 @@ def _measured(
         full = _centre(_centre(full, 1, rows * oversampling), 2, columns) * np.float32(scale)
         full = (
             full
-            * _half_voxel(rows * oversampling, fine_rows // rows)[:, None]
-            * _half_voxel(columns, fine_columns // columns)
+            * centred_half_voxel(rows * oversampling, fine_rows // rows)[:, None]
+            * centred_half_voxel(columns, fine_columns // columns)
         )
         kspace[s] = full
         images = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(full, axes=(1, 2)), norm="ortho"), axes=(1, 2))
@@ -507,7 +507,7 @@ def _measured(
     return kspace, target, std
 
 
-def _half_voxel(n: int, finer: int) -> NDArray[np.complex64]:
+def centred_half_voxel(n: int, finer: int) -> NDArray[np.complex64]:
     """The phase that moves the origin from the centre voxel of the fine grid to that of the coarse one."""
     shift = (finer - 1) / (2 * finer)  # in coarse voxels
     return np.exp(2j * math.pi * shift * (np.arange(n) - n // 2) / n).astype(np.complex64)

@@ -14,12 +14,9 @@ __all__ = ["TrainConfig", "train"]
 
 def train(config: TrainingSettings, *, resume: bool = True) -> Path:
     """Train what the configuration describes and return the model file; see `recon3d.training.loop.run_training`."""
-    from recon3d.training.config import TrainConfig
-    from recon3d.training.denoising import train_denoiser
+    from recon3d.training.kinds import run
 
-    if isinstance(config, TrainConfig):
-        return train_denoiser(config, resume=resume)
-    raise TypeError(f"Expected the configuration of a training, got {type(config).__name__}.")
+    return run(config, resume=resume)
 
 
 def __getattr__(name: str) -> Any:

@@ -65,7 +65,7 @@ def draw_samples(
 ) -> None:
     noise = torch.randn((16, channels, side, side), generator=torch.Generator().manual_seed(seed)).to(device)
     panels = _panels(sample(denoiser, noise, sigma_min, sigma_max, dtype))
-    _sheet(path, [panels[:8], panels[8:]], ["", ""], window)
+    draw_sheet(path, [panels[:8], panels[8:]], ["", ""], window)
 
 
 def draw_denoising(
@@ -80,16 +80,16 @@ def draw_denoising(
         rows.append([panel for pair in zip(_panels(given), _panels(found), strict=True) for panel in pair])
         labels.append(f"sigma {sigma:g}: noisy, denoised")
     rows.append([panel for image in _panels(images) for panel in (image, image)])
-    _sheet(path, rows, [*labels, "truth"], window)
+    draw_sheet(path, rows, [*labels, "truth"], window)
 
 
-def draw_loss(log: Path, path: Path) -> None:
+def draw_loss(log: Path, path: Path, title: str = "weighted squared error") -> None:
     """The loss curve of a log.jsonl."""
     records = [json.loads(line) for line in log.read_text().splitlines()]
     points = [(record["step"], record["loss"]) for record in records if "loss" in record]
     figure, axes = _figure(6, 4)
     axes.plot(*zip(*points, strict=True) if points else ([], []))
-    axes.set(xlabel="step", ylabel="loss", yscale="log", title="weighted squared error")
+    axes.set(xlabel="step", ylabel="loss", yscale="log", title=title)
     figure.savefig(path, dpi=100)
 
 
@@ -98,7 +98,8 @@ def _panels(images: Tensor) -> list[Tensor]:
     return list(images[:, 0] if images.shape[1] == 1 else torch.linalg.vector_norm(images, dim=1))
 
 
-def _sheet(path: Path, rows: list[list[Tensor]], labels: list[str], window: tuple[float, float]) -> None:
+def draw_sheet(path: Path, rows: list[list[Tensor]], labels: list[str], window: tuple[float, float]) -> None:
+    """Rows of panels (y, x) of one size, one label a row, black to white over `window`."""
     grid = torch.cat([torch.cat(list(row), dim=1) for row in rows]).cpu().numpy()
     figure, axes = _figure(grid.shape[1] / 100, grid.shape[0] / 100)
     axes.imshow(grid, cmap="gray", vmin=window[0], vmax=window[1])

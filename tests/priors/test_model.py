@@ -64,6 +64,8 @@ def test_what_is_saved_comes_back(tmp_path: Path, network: EDMDenoiser) -> None:
     assert model.denoise(x.mT, 0.4).shape == (3, 22, 20)
     torch.testing.assert_close(model.configured(axis=-1).denoise(x.movedim(0, -1), 0.4), expected.movedim(0, -1))
     assert not list(tmp_path.glob("*.part"))
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_float16_weights_move_the_answer_little(saved: Path, network: EDMDenoiser) -> None:

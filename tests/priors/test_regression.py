@@ -1,4 +1,4 @@
-"""Regression denoisers: the answer at their own sigma, a sentence at any other, and the layouts of published files."""
+"""Regression denoisers: the answer at their own sigma, a sentence at any other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from recon3d.errors import ModelError
 from recon3d.priors import Card, Model
 from recon3d.priors.coordinates import build_denoiser
-from recon3d.priors.networks import build_network, dncnn, drunet
+from recon3d.priors.networks import build_network
 from recon3d.priors.regression import BlindDenoiser, NoiseMapDenoiser
 
 
@@ -68,70 +68,6 @@ def test_a_noise_map_is_a_channel_of_sigma(residual: bool) -> None:
         told.network.weight.copy_(torch.tensor([0.5, 2.0])[None, :, None, None])  # type: ignore[union-attr,operator]
         answer = 0.5 * x + 2 * sigma[:, None, None, None]
         torch.testing.assert_close(told(x, sigma), x - answer if residual else answer)
-
-
-def test_drunet_is_its_chain_of_blocks() -> None:
-    """Against the forward pass written out from the keys of the published files."""
-    torch.manual_seed(2)
-    net = build_network({"kind": "drunet", "channels": [4, 6, 8, 10], "blocks": 2})
-    weights, x = net.state_dict(), torch.rand(2, 2, 16, 24)
-
-    def blocks(h: Tensor, prefix: str, numbers: range) -> Tensor:
-        for k in numbers:
-            inner = F.conv2d(h, weights[f"{prefix}.{k}.res.0.weight"], padding=1).clamp_min(0)
-            h = h + F.conv2d(inner, weights[f"{prefix}.{k}.res.2.weight"], padding=1)
-        return h
-
-    with torch.no_grad():
-        x1 = F.conv2d(x, weights["m_head.weight"], padding=1)
-        x2 = F.conv2d(blocks(x1, "m_down1", range(2)), weights["m_down1.2.weight"], stride=2)
-        x3 = F.conv2d(blocks(x2, "m_down2", range(2)), weights["m_down2.2.weight"], stride=2)
-        x4 = F.conv2d(blocks(x3, "m_down3", range(2)), weights["m_down3.2.weight"], stride=2)
-        h = blocks(x4, "m_body", range(2)) + x4
-        h = blocks(F.conv_transpose2d(h, weights["m_up3.0.weight"], stride=2), "m_up3", range(1, 3)) + x3
-        h = blocks(F.conv_transpose2d(h, weights["m_up2.0.weight"], stride=2), "m_up2", range(1, 3)) + x2
-        h = blocks(F.conv_transpose2d(h, weights["m_up1.0.weight"], stride=2), "m_up1", range(1, 3)) + x1
-        torch.testing.assert_close(net(x), F.conv2d(h, weights["m_tail.weight"], padding=1))
-
-
-def test_layouts_are_recognised_from_names_and_shapes() -> None:
-    with torch.device("meta"):
-        ours = build_network({"kind": "drunet"})
-        seventeen = build_network({"kind": "dncnn", "depth": 17})
-        told = build_network({"kind": "dncnn", "depth": 5, "channels": 8, "bias": False, "noise_map": True})
-    shapes = {name: tuple(tensor.shape) for name, tensor in ours.state_dict().items()}
-    assert drunet.recognise(shapes) == {
-        "kind": "drunet", "channels": [64, 128, 256, 512], "blocks": 4, "image_channels": 1,
-    }  # fmt: skip
-    assert dncnn.recognise(shapes) is None
-    for net, depth, channels, bias, noise_map in ((seventeen, 17, 64, True, False), (told, 5, 8, False, True)):
-        shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-        found = dncnn.recognise(shapes)
-        assert found is not None
-        architecture = {"kind": "dncnn", "depth": depth, "channels": channels, "image_channels": 1}
-        assert found[0] == {**architecture, "bias": bias, "noise_map": noise_map}
-        assert list(found[1]) == list(found[1].values())
-        assert drunet.recognise(shapes) is None
-    shapes["model.2.weight"] = (8, 9, 3, 3)
-    assert dncnn.recognise(shapes) is None
-
-
-def test_the_layout_of_red_psm_is_a_chain_by_other_names() -> None:
-    """First convolution, six hidden ones, last one; 64 channels, 222,785 parameters in all."""
-    layers = ["init_layer.0", *(f"main.{k}.0" for k in range(6)), "final_layer"]
-    widths = [1, *[64] * 7, 1]
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, inputs, outputs in zip(layers, widths[:-1], widths[1:], strict=True):
-        shapes |= {f"{name}.weight": (outputs, inputs, 3, 3), f"{name}.bias": (outputs,)}
-    found = dncnn.recognise(shapes)
-    assert found is not None
-    architecture, names = found
-    network = build_network(architecture)
-    assert sum(parameter.numel() for parameter in network.parameters()) == 222_785
-    assert {ours: tuple(t.shape) for ours, t in network.state_dict().items()} == {
-        o: shapes[t] for o, t in names.items()
-    }
-    assert names["model.14.bias"] == "final_layer.bias"
 
 
 @pytest.mark.parametrize(

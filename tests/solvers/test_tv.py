@@ -185,3 +185,34 @@ def test_identity_zero_weight_blocks_and_callback(random) -> None:
     assert (stopped.steps, stopped.stopped_by, len(stopped.objectives)) == (2, "callback", 2)
     assert math.isfinite(stopped.relative_residual)
     assert tv_least_squares(twice, Blocks([0 * x, 0 * x]), 0.6).steps == 1
+
+
+def test_two_slices_approach_by_hubers_slope(path: str) -> None:
+    """min (a - 5)^2 / 2 + (b - 1)^2 / 2 + w h(a - b): linear beyond the threshold, quadratic below it."""
+    x = torch.tensor([5.0, 1.0], dtype=torch.float64)[:, None, None].expand(2, 3, 3).clone()
+    beyond = tv_prox(x, 1.0, (-3,), 400, huber=0.5)[:, 0, 0]
+    torch.testing.assert_close(beyond, torch.tensor([4.0, 2.0], dtype=torch.float64))
+    below = tv_prox(x, 1.0, (-3,), 400, huber=10.0)[:, 0, 0]
+    gap = 4.0 / (1 + 2 * 1.0 / 10.0)  # from a - b = 4 - 2 w (a - b) / h
+    torch.testing.assert_close(below, 3.0 + 0.5 * gap * torch.tensor([1.0, -1.0], dtype=torch.float64))
+    assert float(total_variation(x, (-3,), huber=0.5)) == pytest.approx(9 * (4 - 0.25))
+    assert float(total_variation(x, (-3,), huber=10.0)) == pytest.approx(9 * 16 / 20)
+    assert float(total_variation(0 * x, (-3,))) == 0.0
+
+
+def test_hubers_minimum_has_no_gradient(path: str, random) -> None:
+    """Where the penalty is smooth the minimum is where its derivative vanishes, found by automatic differentiation."""
+    x, h, weight = random(*SHAPE), 0.4, 0.7
+    u = tv_prox(x, weight, iterations=3000, huber=h).requires_grad_()
+    squared = torch.zeros(SHAPE, dtype=torch.float64)
+    for axis in (-3, -2, -1):
+        n = SHAPE[axis]
+        d = torch.zeros(SHAPE, dtype=torch.float64)
+        d = d.index_add(axis % 3, torch.arange(n - 1), u.narrow(axis, 1, n - 1) - u.narrow(axis, 0, n - 1))
+        squared = squared + d * d
+    length = (squared + 1e-30).sqrt()
+    penalty = torch.where(length <= h, squared / (2 * h), length - h / 2).sum()
+    (0.5 * (u - x).square().sum() + weight * penalty).backward()
+    assert float(u.grad.abs().max()) < 1e-6
+    with pytest.raises(ShapeError, match="at least 0, got -1"):
+        tv_prox(x, 1.0, huber=-1.0)

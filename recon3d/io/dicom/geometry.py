@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,19 +101,36 @@ def check_regular(stack: Stack) -> None:
         )
     if stack.is_regular:
         return
-    usual = float(np.median(steps))
-    ratio = steps / usual
-    if np.all(np.abs(ratio - np.rint(ratio)) < 0.05):
-        missing = int(np.rint(ratio).sum()) - len(steps)
+    missing = missing_slices(stack)
+    if missing:
         raise InputError(
-            f"The series has {missing} missing slice{'s' if missing > 1 else ''}: slices lie {usual:.4g} mm apart and "
-            f"once {steps.max():.4g} mm; find the rest, or ask for "
+            f"The series has {missing} missing slice{'s' if missing > 1 else ''}: slices lie {np.median(steps):.4g} mm "
+            f"apart and once {steps.max():.4g} mm; find the rest, or ask for "
             "resample_irregular=True to fill the gap by interpolation."
         )
     raise InputError(
         f"The slices are irregularly spaced, {steps.min():.4g} to {steps.max():.4g} mm apart; "
         "ask for resample_irregular=True to interpolate them onto an even grid."
     )
+
+
+def missing_slices(stack: Stack) -> int:
+    """How many slices an upright stack lacks that would make it even; 0 where it is even, or not by whole slices."""
+    if stack.is_regular or stack.tilt_degrees > TILT_DEGREES:
+        return 0
+    ratio = stack.steps_mm / float(np.median(stack.steps_mm))
+    if np.any(np.abs(ratio - np.rint(ratio)) >= 0.05) or ratio.max() > 8:
+        return 0
+    return int(np.rint(ratio).sum()) - len(ratio)
+
+
+def with_gaps(data: NDArray[Any], stack: Stack) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The slices on the even line that `missing_slices` makes whole, and NaN where none is."""
+    ratio = np.rint(stack.steps_mm / float(np.median(stack.steps_mm))).astype(int)
+    index = np.concatenate(([0], np.cumsum(ratio)))
+    out = np.full((*data.shape[:-3], int(index[-1]) + 1, *data.shape[-2:]), np.nan, dtype=data.dtype)
+    out[..., index, :, :] = data
+    return out, np.linspace(stack.positions[0], stack.positions[-1], int(index[-1]) + 1)
 
 
 def upright(data: NDArray[np.float32], stack: Stack) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

@@ -32,6 +32,7 @@ def read(
     *,
     series: int | str | None = None,
     resample_irregular: bool = False,
+    gaps: Literal["refuse", "nan"] = "refuse",
     tilt: Tilt = "refuse",
 ) -> Volume:
     """One series as a Volume: (z, y, x), or (t, z, y, x) over times or b-values, in HU for CT, on a RAS grid.
@@ -41,6 +42,7 @@ def read(
     path : a DICOM file, folder, zip or DICOMDIR
     series : label from `list_series` (usually the series number) or series UID; needed where there are several
     resample_irregular : interpolate missing or uneven slices onto an even grid instead of refusing them
+    gaps : "nan" puts slices of NaN where some are missing of an otherwise even stack
     tilt : what to do with slices that lean against their normal: "refuse", "keep" (a sheared grid) or "correct"
         (each slice moved within its plane)
 
@@ -61,7 +63,10 @@ def read(
     if chosen.fault:
         raise InputError(f"{Path(path).name} cannot be read as a volume: {chosen.fault}.")
     stack = _stack(chosen)
-    resampled = _plan(stack, resample_irregular, tilt) if stack is not None else ""
+    if gaps not in ("refuse", "nan"):
+        raise ConfigError(f"gaps must be 'refuse' or 'nan', got {gaps!r}.")
+    whole = stack is not None and gaps == "nan" and not resample_irregular and geometry.missing_slices(stack) > 0
+    resampled = _plan(stack, resample_irregular, tilt) if stack is not None and not whole else ""
     data = _decoded(chosen)
     tags: dict[str, Any] = {"format": "DICOM"} | ({"modality": chosen.modality} if chosen.modality else {})
     if stack is None:
@@ -73,6 +78,8 @@ def read(
             data, place = geometry.upright(data, stack)
         elif resampled == "irregular":
             data, place = geometry.evened(data, stack)
+        elif whole:
+            data, place = geometry.with_gaps(data, stack)
         grid = AffineGrid(data.shape[-3:], tuple(map(tuple, stack.affine(positions=place))))
     if resampled:
         tags["resampled"] = resampled

@@ -7,6 +7,7 @@ memory plans) and `allows_half` (whether bfloat16 inside does no harm).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,19 @@ HOMES = {
     "unet2d": ("unet", "UNet2d"),
     "adm": ("adm", "ADM"),
     "ncsnpp": ("ncsnpp", "NCSNpp"),
-    "dncnn": ("dncnn", "DnCNN"),
+    "monai_unet": ("monai_unet", "monai_unet"),
     "drunet": ("drunet", "DRUNet"),
+    "dncnn": ("dncnn", "DnCNN"),
+    "recurrent_varnet": ("recurrent_varnet", "RecurrentVarNet"),
+    "varnet": ("varnet", "VarNet"),
+    "unet_completion": ("fastmri_unet", "UNetCompletion"),
     "unet3d": ("unet3d", "UNet3d"),
 }
-"""Module and class of each kind of architecture."""
+"""Module and maker of each kind of architecture.
+
+A module may know published files: `recognise(shapes)` gives the architecture of a state dict or None, and
+`file_names(shapes)` its names by ours where they differ. The first module that recognises a file has it.
+"""
 
 
 def channels_last(network: nn.Module) -> nn.Module:
@@ -51,8 +60,24 @@ def build_network(architecture: dict[str, Any]) -> nn.Module:
     if kind not in HOMES:
         raise ModelError(f"Expected an architecture of kind {', '.join(HOMES)}, got {kind!r}; use a newer recon3d.")
     module, name = HOMES[kind]
-    network: type[nn.Module] = getattr(import_module(f"{__name__}.{module}"), name)
+    make: Callable[..., nn.Module] = getattr(import_module(f"{__name__}.{module}"), name)
     try:
-        return network(**settings)
+        return make(**settings)
     except (TypeError, ValueError) as error:
         raise ModelError(f"The settings of architecture {kind!r} do not fit this version: {error}.") from error
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
+    """The architecture of a published state dict from its names and shapes; None when it is none that is known."""
+    for module, _ in HOMES.values():
+        find = getattr(import_module(f"{__name__}.{module}"), "recognise", None)
+        architecture: dict[str, Any] | None = find(shapes) if find is not None else None
+        if architecture is not None:
+            return architecture
+    return None
+
+
+def file_names(kind: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    """The names in a state dict by those of the network of that kind: the same, but for layouts of many names."""
+    module = import_module(f"{__name__}.{HOMES[kind][0]}")
+    return module.file_names(shapes) if hasattr(module, "file_names") else {name: name for name in shapes}

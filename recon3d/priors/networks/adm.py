@@ -59,8 +59,11 @@ class Attention(nn.Module):
         return x + self.proj_out(h).reshape(x.shape)  # type: ignore[no-any-return]
 
 
-class Stage(nn.Sequential):
+class Stage(nn.ModuleList):
     """Blocks one after the other, each told the time."""
+
+    def __init__(self, *blocks: nn.Module) -> None:
+        super().__init__(blocks)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         for block in self:
@@ -107,14 +110,15 @@ class ADM(nn.Module):
                 f"{head_channels} make no U-Net: widths are multiples of 32, with attention of head_channels"
             )
         base, embedding = channels[0], 4 * channels[0]
+        self.base = base
         self.multiple = 2 ** (len(channels) - 1)
-        self.bytes_per_pixel = 4 * (2 * base * (blocks + 1) + 6 * base)  # skips of the finest levels, and maps at work
+        self.bytes_per_pixel = 4 * base * (2 * (blocks + 1) + 9)  # skips of the finest levels, and maps at work
         self.time_embed = nn.Sequential(nn.Linear(base, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
-        self.input_blocks = nn.ModuleList([Stage(StemConv(image_channels, base))])
+        self.input_blocks = nn.ModuleList([Stage(_conv(image_channels, base))])
         skips, width = [base], base
         for level, outputs in enumerate(channels):
             for _ in range(blocks):
-                stage = [ResBlock(width, outputs, embedding)]
+                stage: list[nn.Module] = [ResBlock(width, outputs, embedding)]
                 stage += [Attention(outputs, head_channels)] if level in attention else []
                 self.input_blocks.append(Stage(*stage))
                 width = outputs
@@ -135,27 +139,23 @@ class ADM(nn.Module):
                 self.output_blocks.append(Stage(*stage))
         self.out = _numbered({0: nn.GroupNorm(GROUPS, width), 2: _conv(width, out_channels)})
 
+    def stem(self, x: Tensor) -> Tensor:
+        """The first convolution, always in float32: bfloat16 would drown the noise of small sigma in rounding."""
+        conv = self.input_blocks[0][0]  # type: ignore[index]
+        with torch.autocast(x.device.type, enabled=False):
+            return conv(x.to(conv.weight.dtype))  # type: ignore[no-any-return]
+
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        embedding = self.time_embed(sinusoids(t, self.time_embed[0].in_features))
-        h, skips = x, []
-        for stage in self.input_blocks:
+        embedding = self.time_embed(sinusoids(t, self.base))
+        h = self.stem(x)
+        skips = [h]
+        for stage in self.input_blocks[1:]:
             h = stage(h, embedding)
             skips.append(h)
         h = self.middle_block(h, embedding)
         for stage in self.output_blocks:
             h = stage(torch.cat([h, skips.pop()], dim=1), embedding)
         return self.out["2"](F.silu(self.out["0"](h)))  # type: ignore[no-any-return]
-
-
-class StemConv(nn.Conv2d):
-    """The first convolution, always in float32: bfloat16 would drown the noise of small sigma in rounding."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 3, padding=1)
-
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.to(self.weight.dtype))
 
 
 def sinusoids(t: Tensor, width: int) -> Tensor:

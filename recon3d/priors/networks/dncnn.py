@@ -44,15 +44,12 @@ class DnCNN(nn.Module):
         return self.model(x)  # type: ignore[no-any-return]
 
 
-def recognise(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], dict[str, str]] | None:
+def recognise(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
     """The architecture of a state dict that is a chain of 3 x 3 convolutions and nothing else, whatever their names.
 
-    Returns
-    -------
-    The architecture and the names of the file by our names; None when the tensors are no such chain.
+    None when the tensors are no such chain.
     """
-    weights = [name for name in shapes if name.endswith("weight")]
-    biases = [name for name in shapes if name.endswith("bias")]
+    weights, biases = _by_kind(shapes)
     chain = [shapes[name] for name in weights]
     if len(chain) < 3 or len(weights) + len(biases) != len(shapes) or len(biases) not in (0, len(weights)):
         return None
@@ -62,7 +59,7 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], di
     outputs = [shape[0] for shape in chain]
     if [shape[1] for shape in chain[1:]] != outputs[:-1] or set(outputs[:-1]) != {channels} or noise_map not in (0, 1):
         return None
-    architecture = {
+    return {
         "kind": "dncnn",
         "depth": len(chain),
         "channels": channels,
@@ -70,6 +67,15 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], di
         "bias": bool(biases),
         "noise_map": bool(noise_map),
     }
-    names = {f"model.{2 * k}.weight": name for k, name in enumerate(weights)}
-    names |= {f"model.{2 * k}.bias": name for k, name in enumerate(biases)}
-    return architecture, names
+
+
+def file_names(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    """The names of a file's chain by ours, in its order."""
+    weights, biases = _by_kind(shapes)
+    ours = {name: f"model.{2 * k}.weight" for k, name in enumerate(weights)}
+    ours |= {name: f"model.{2 * k}.bias" for k, name in enumerate(biases)}
+    return {ours[name]: name for name in shapes}
+
+
+def _by_kind(shapes: Mapping[str, tuple[int, ...]]) -> tuple[list[str], list[str]]:
+    return [name for name in shapes if name.endswith("weight")], [name for name in shapes if name.endswith("bias")]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from operators.fourier import centred_fft, centred_ifft
 
 
 class ConvBlock(nn.Module):
@@ -75,3 +80,42 @@ class FastMRIUNet(nn.Module):
                 x = F.pad(x, (0, columns, 0, rows), mode="reflect")
             x = layer(torch.cat([x, skip], dim=1))
         return x
+
+
+class UNetCompletion(nn.Module):
+    """fastMRI's U-Net baseline as a completion of k-space: it corrects the magnitude of the zero-filled image.
+
+    Coils keep their shares of the image and their phases, so that the root sum of squares of the completed coil images
+    is the network's answer. Slices are standardised by their mean and deviation, as in the baseline.
+    """
+
+    centred = True
+
+    def __init__(self, filters: int = 32, pools: int = 4) -> None:
+        super().__init__()
+        self.unet = FastMRIUNet(1, 1, filters, pools)
+        self.smallest_side = self.unet.smallest_side
+        self.bytes_per_pixel = 4 * 12 * filters
+
+    def forward(self, kspace: Tensor, mask: Tensor, calibration: Tensor) -> Tensor:
+        """Completed k-space (batch, coil, ky, kx); see `RecurrentVarNet.forward`. `calibration` is not needed."""
+        images = centred_ifft(torch.where(mask, kspace, 0))
+        magnitude = torch.linalg.vector_norm(images, dim=1, keepdim=True)
+        mean, deviation = (f(magnitude, dim=(2, 3), keepdim=True) for f in (torch.mean, torch.std))
+        answer = self.unet((magnitude - mean) / deviation).to(magnitude.dtype) * deviation + mean
+        shares = images / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny)
+        return centred_fft(shares * answer)
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
+    """The architecture of a public checkpoint of fastMRI's U-Net for magnitudes; None for others."""
+    first = shapes.get("down_sample_layers.0.layers.0.weight")
+    if first is None or first[1] != 1:
+        return None
+    pools = sum(name.startswith("up_transpose_conv.") for name in shapes)
+    return {"kind": "unet_completion", "filters": first[0], "pools": pools}
+
+
+def file_names(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    """The names of the public file by ours."""
+    return {f"unet.{name}": name for name in shapes}

@@ -133,7 +133,7 @@ class NCSNpp(nn.Module):
             raise ValueError(f"channels {tuple(channels)}, blocks {blocks} make no score network")
         self.channels, self.blocks = tuple(channels), blocks
         self.multiple = 2 ** (len(channels) - 1)
-        self.bytes_per_pixel = 4 * channels[0] * (blocks + 8)  # skips of the finest level, and maps at work
+        self.bytes_per_pixel = 4 * channels[0] * (blocks + 20)  # skips of the finest level, and maps at work
         self.register_buffer("sigmas", torch.zeros(scales))
         base, embedding = channels[0], 4 * channels[0]
         modules: list[nn.Module] = [FourierProjection(base), nn.Linear(2 * base, embedding)]

@@ -14,7 +14,9 @@ Submodules and weights have the names of the public toolkit (DIRECT), so that it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,9 +65,8 @@ class RecurrentVarNet(nn.Module):
         self.sensitivity_model = FastMRIUNet(2, 2, *refinement) if refinement else None
         self.smallest_side = self.sensitivity_model.smallest_side if self.sensitivity_model else 8
         self.centred = centred
-        # Two complex maps, and about three layers' worth of real ones alive at once.
+        # The memory, what goes into the gates and what comes out of them.
         self.bytes_per_pixel = 4 * hidden * (2 * layers + 6)
-        self.bytes_per_coil_pixel = 8 * 6
 
     def forward(self, kspace: Tensor, mask: Tensor, calibration: Tensor) -> Tensor:
         """Completed k-space of the shape of `kspace`.
@@ -140,6 +141,8 @@ class ConvGRU(nn.Module):
 
     With c the features and h the memory of a layer:
     u = sigma(W_u [c; h]), r = sigma(W_r [c; h]), d = tanh(W_o [c; h r]), h' = (1 - u) h + u d, and ReLU(h') goes on.
+    The last convolution starts at zero, so that training starts at the zero-filled image (the public code starts at
+    random).
     """
 
     def __init__(self, hidden: int, layers: int) -> None:
@@ -156,6 +159,8 @@ class ConvGRU(nn.Module):
             for gate in gates:
                 nn.init.orthogonal_(gate[0].weight)  # type: ignore[index]
                 nn.init.constant_(gate[0].bias, bias)  # type: ignore[index]
+        nn.init.zeros_(self.conv_blocks[-1][1].weight)  # type: ignore[index]
+        nn.init.zeros_(self.conv_blocks[-1][1].bias)  # type: ignore[index]
 
     def forward(self, x: Tensor, memory: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
         """Image (batch, 2, y, x) and one map (batch, hidden, y, x) a layer -> correction and new memory."""
@@ -204,3 +209,30 @@ def _padded(inputs: int, outputs: int, kernel: int, dilation: int) -> nn.Sequent
     """A convolution that keeps the size by repeating the edge; the padding is a layer, and counts in the names."""
     margin = dilation * (kernel - 1) // 2
     return nn.Sequential(nn.ReplicationPad2d(margin), nn.Conv2d(inputs, outputs, kernel, dilation=dilation))
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
+    """The architecture of a checkpoint of the public toolkit, `model` and `sensitivity_model`; None for others.
+
+    What leaves no trace in the shapes is taken as usual: centred transforms, and as many steps as there are blocks.
+    """
+    gate = shapes.get("model.block_list.0.regularizer.update_gates.0.0.weight")
+    if gate is None:
+        return None
+    numbers = [(int(found[1]), int(found[2])) for name in shapes if (found := _GATES.match(name))]
+    joined = shapes.get("model.initializer.out_blocks.0.0.weight", (0, 0))[1]
+    refinement = shapes.get("sensitivity_model.down_sample_layers.0.layers.0.weight")
+    pools = sum(name.startswith("sensitivity_model.up_transpose_conv.") for name in shapes)
+    scales = {sum(StateInitialiser.CHANNELS[-m:]): m for m in range(1, 5)}
+    return {
+        "kind": "recurrent_varnet",
+        "steps": 1 + max(step for step, _ in numbers),
+        "hidden": gate[0],
+        "layers": 1 + max(layer for _, layer in numbers),
+        "multiscale": scales.get(joined, 0),
+        "refinement": [refinement[0], pools] if refinement is not None else None,
+        "centred": True,
+    }
+
+
+_GATES = re.compile(r"model\.block_list\.(\d+)\.regularizer\.update_gates\.(\d+)\.")

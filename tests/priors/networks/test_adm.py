@@ -182,3 +182,19 @@ def test_strangers_are_not_recognised() -> None:
 def test_settings_that_make_no_network_are_named(settings: dict[str, object]) -> None:
     with pytest.raises(ModelError, match="make no U-Net"):
         build_network({"kind": "adm", **settings})
+
+
+def test_bfloat16_sees_noise_that_its_rounding_would_hide() -> None:
+    """The first convolution is in float32: 1e-4 of noise on an image of ones is below half a step of bfloat16."""
+    torch.manual_seed(0)
+    network = build_network({"kind": "adm", "channels": [32, 64], "attention": [1], "head_channels": 32}).eval()
+    for name, parameter in network.named_parameters():
+        if name != "all_modules.0.W":
+            torch.nn.init.normal_(parameter, std=0.1)
+    x, level = torch.ones(1, 1, 8, 8), torch.tensor([300.0])
+    with torch.no_grad():
+        full = network(x, level)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half, moved = network(x, level), network(x + 1e-4 * torch.randn(x.shape), level)
+    assert (half - full).norm() / full.norm() < 0.05
+    assert not torch.equal(half, moved)

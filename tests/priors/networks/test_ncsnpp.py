@@ -199,3 +199,19 @@ def test_strangers_are_not_recognised() -> None:
 def test_settings_that_make_no_network_are_named() -> None:
     with pytest.raises(ModelError, match="no score network"):
         build_network({"kind": "ncsnpp", "channels": []})
+
+
+def test_bfloat16_sees_noise_that_its_rounding_would_hide() -> None:
+    """The first convolution is in float32: 1e-4 of noise on an image of ones is below half a step of bfloat16."""
+    torch.manual_seed(0)
+    network = build_network({"kind": "ncsnpp", "channels": [16, 24], "blocks": 2, "scales": 3}).eval()
+    for name, parameter in network.named_parameters():
+        if name != "all_modules.0.W":
+            torch.nn.init.normal_(parameter, std=0.1)
+    x, level = torch.ones(1, 1, 8, 8), torch.tensor([0.05])
+    with torch.no_grad():
+        full = network(x, level)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half, moved = network(x, level), network(x + 1e-4 * torch.randn(x.shape), level)
+    assert (half - full).norm() / full.norm() < 0.05
+    assert not torch.equal(half, moved)
