@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-SIDE, SLICES, SNR, COILS = 256, 6, 30.0, 8
-CENTRE = {4: 0.08, 8: 0.04}
+SIDE, SLICES, SNR, COILS = 128, 4, 30.0, 8
+CENTRE = {4: 0.08, 8: 0.08}
+EVERY = 7  # slice of the T1 series
 DRAWN = {"brain-1": ("brain", 2001), "brain-2": ("brain", 2002), "knee-1": ("knee", 2003), "knee-2": ("knee", 2004)}
 REAL = ("t1", "tutorial")
-AVERAGED = ("brain-1", "tutorial")
+AVERAGED = ("tutorial",)
 """Cases for which a mean of four samples is made too."""
 WEIGHTS = {
     "cg_sense": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
@@ -34,8 +35,10 @@ FIXED: dict[str, dict[str, Any]] = {"tv": {"axes": "in-plane", "iterations": 100
 def scan_of(case: str, acceleration: int) -> tuple[Any, Any]:
     """The undersampled scan of a case and its reference magnitude (z, y, x)."""
     import recon3d
+    from recon3d.grid import AffineGrid
     from recon3d.synthetic.mri import scan_mri, simulate_mri
     from recon3d.synthetic.mri_scoring import scoring_mri
+    from recon3d.volume import Volume
 
     sampling = {"acceleration": acceleration, "centre_fraction": CENTRE[acceleration]}
     if case in DRAWN:
@@ -46,7 +49,9 @@ def scan_of(case: str, acceleration: int) -> tuple[Any, Any]:
         return scan_mri(truth, (SIDE, SIDE), coils=COILS, snr=SNR, seed=seed, **sampling)
     folder = Path(os.environ["RECON3D_SAMPLE_DATA"])
     if case == "t1":
-        volume = recon3d.load(folder / "dicom" / "mr_t1_sag_HFS_35slices")
+        series = recon3d.load(folder / "dicom" / "mr_t1_sag_HFS_35slices")
+        grid = AffineGrid.centred((len(series.data[::EVERY]), *series.data.shape[1:]), (EVERY * 4.8, 1.016, 1.016))
+        volume = Volume(np.asarray(series.data[::EVERY], np.float32), grid, units=series.units)
         whole = simulate_mri(volume, coils=COILS, acceleration=1, snr=None, seed=7)
         return simulate_mri(volume, coils=COILS, snr=SNR, seed=7, **sampling), sum_of_squares(whole)
     measured = recon3d.load(folder / "mri" / "sense_tutorial_brain_16ch.mat", mapping="sense-tutorial")
