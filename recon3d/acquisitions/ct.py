@@ -72,9 +72,9 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     """Line integrals of attenuation (dimensionless) of an image in 1/mm.
 
     The scanner frame has its origin at the centre of rotation and its axes along the voxel axes of the grid; the
-    acquisition may place the centre of the grid elsewhere by ``grid_centre_mm`` (z, y, x).
+    acquisition may place the centre of the grid elsewhere by ``grid_centre_mm`` (z, y, x), and name the ``backend``.
     """
-    from operators.tomography import ConeProjector, ImageGrid, Projector, TomographyGeometry
+    from operators.tomography import ImageGrid, TomographyGeometry, projector_for
     from recon3d.acquisitions.ct_checks import check_ct
 
     if not isinstance(scan.grid, AffineGrid):
@@ -85,8 +85,7 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     grid = ImageGrid(scan.grid.shape, scan.grid.voxel_mm, centre_mm)  # type: ignore[arg-type]
     geometry = TomographyGeometry.from_dict(scan.acquisition)
     check_ct(scan, geometry, scan.grid)
-    projector = ConeProjector if geometry.kind == "cone" else Projector
-    return projector(geometry, grid, dtype=dtype, device=device)
+    return projector_for(geometry, grid, dtype, device, str(scan.acquisition.get("backend", "auto")))
 
 
 def on_grid(scan: Scan, grid: Grid) -> Scan:

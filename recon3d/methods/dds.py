@@ -11,7 +11,7 @@ from torch import Tensor
 
 from operators.differences import Boundary
 from operators.slices import SliceSampling
-from operators.tomography import Projector, filtered_backprojection
+from operators.tomography import RayTransform, filtered_backprojection
 from recon3d.errors import ConfigError, ModelError
 from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.problem import Normalised, Problem
@@ -157,7 +157,7 @@ class DDS(Method):
         if self.start == "noise":
             mean, std = (0.0, 1.0) if self.grid == "vp" else (card.mean, card.sigma_data)  # DDS starts at N(0, 1)
             return noise.mul_(math.hypot(step.a * std, step.b)).add_(step.a * mean)
-        if self.start == "fbp" and isinstance(problem.A, Projector):
+        if self.start == "fbp" and isinstance(problem.A, RayTransform):
             image = task.normalization.apply(filtered_backprojection(problem.A, problem.y, filter="hann"))
         elif self.start == "interpolation" and isinstance(problem.A, SliceSampling):
             image = task.normalization.apply(problem.A.interpolated(problem.y))

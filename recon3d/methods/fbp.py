@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from operators.tomography import ConeProjector, Projector, filtered_backprojection
+from operators.tomography import RayTransform, filtered_backprojection
 from recon3d.errors import InputError
 from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.problem import Problem
@@ -37,7 +37,7 @@ class FBP(Method):
         return 1.0
 
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
-        if not isinstance(problem.A, Projector | ConeProjector):
+        if not isinstance(problem.A, RayTransform):
             raise InputError(f"Method 'fbp' needs a CT scan, '{problem.name}' is not one: choose sirt or tv.")
         image = filtered_backprojection(problem.A, problem.y, filter=self.filter, cutoff=self.cutoff)
         return finish(problem, image)

@@ -22,7 +22,7 @@ from recon3d.acquisitions.ct_checks import doubts, field_of_view
 from recon3d.acquisitions.image import image_scan
 from recon3d.acquisitions.mri import split_readout
 from recon3d.config import ReconstructConfig, SimulateConfig, parse_bytes
-from recon3d.errors import ConfigError, DeviceError, InputError
+from recon3d.errors import ConfigError, DeviceError, InputError, MissingPackageError
 from recon3d.grid import AffineGrid
 from recon3d.io import atomic_path, load, save
 from recon3d.io.atomic import check_output
@@ -75,6 +75,11 @@ class CasePlan:
             *([f"coil {dead} holds no signal, so it is left out"] if dead else []),
         ]
 
+    @property
+    def projector(self) -> str:
+        """Which CT projector computes, and why; empty for other scans."""
+        return str(getattr(self.problem.A, "chosen", ""))
+
     def lines(self) -> list[str]:
         """The plan for a person."""
         memory = self.memory
@@ -90,6 +95,7 @@ class CasePlan:
             *(f"model    {role}: {model.card.name}" for role, model in self.models.items()),
             f"compute  {self.device}, {self.threads} threads, {slabs}"
             + (f", micro-batch {memory.micro_batch}" if self.models else ""),
+            *([f"rays     {self.projector}"] if self.projector else []),
             f"memory   about {memory.forecast / MEBI:.0f} MiB of {memory.limit / MEBI:.0f} MiB allowed",
         ]
 
@@ -132,6 +138,8 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
         )
     if chosen.pop("split_readout", False):
         scan = split_readout(scan)
+    if config.run.backend != "auto" and scan.kind == "ct":
+        chosen["backend"] = config.run.backend
     scan = replace(scan, acquisition={**scan.acquisition, **chosen})
     return _on_grid(scan, config)
 
@@ -144,10 +152,10 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     support = _support(scan, config.scan.support)
     try:
         problem = problem_for(scan, device=device, support=support)
-    except DeviceError:
+    except (DeviceError, MissingPackageError):
         if config.run.device != "auto" or device == "cpu":
             raise
-        device = "cpu"  # this kind of scan has no version for the GPU
+        device = "cpu"  # this scan has no version for the GPU
         problem = problem_for(scan, device=device, support=support)
     if (config.complex or config.phase) and not problem.domain.is_complex:
         raise ConfigError(
@@ -237,7 +245,7 @@ def reconstruct_case(
                 **result.facts,
                 **_misfit(plan.problem, result),
             },
-            "plan": {"threads": plan.threads, "device": plan.device, **vars(plan.memory)},
+            "plan": {"threads": plan.threads, "device": plan.device, "projector": plan.projector, **vars(plan.memory)},
             "seconds": round(time.perf_counter() - began, 2),
             "peak_memory": peak_memory(),
             "notes": [*plan.told(), *run.notes],
