@@ -77,11 +77,11 @@ def test_a_bad_slice_is_filled(cli: Cli, here: Path, noisy: Volume, recipe: str)
         (("noisy.nii.gz", "x.h5", "-c", "ct-parallel-tv"), "restore it with a recipe such as denoise-tv"),
         (("scan.h5", "x.h5", "-c", "denoise-tv"), "scan.image restores a volume, scan.h5 holds a scan of kind 'ct'"),
         (("noisy.nii.gz", "x.h5", "-c", "denoise-tv", "scan.photons=100"), "photons is for measurements"),
-        (("noisy.nii.gz", "x.h5", "-c", "fill-slices-tv", "scan.image.missing=[9]"), "counts slices from 0 to 5, got 9"),
-        (("noisy.nii.gz", "x.h5", "-c", "denoise-prior", "scan.image.missing=[1]"), "takes a volume with all its slices"),
+        (("noisy.nii.gz", "x.h5", "-c", "fill-slices-tv", "scan.image.missing=[9]"), "slices from 0 to 5, got 9"),
+        (("noisy.nii.gz", "x.h5", "-c", "denoise-prior", "scan.image.missing=[1]"), "with all its slices"),
         (("noisy.nii.gz", "x.h5", "-c", "denoise-tv", "scan.support=noisy.h5"), "There is no file or folder noisy.h5"),
         (("noisy.nii.gz", "x.h5", "-c", "denoise-tv", "scan.support=field-of-view"), "field-of-view is for CT"),
-        (("scan.h5", "x.h5", "-c", "ct-parallel-sirt", "scan.support=noisy.nii.gz"), "must be a volume of the result's"),
+        (("scan.h5", "x.h5", "-c", "ct-parallel-sirt", "scan.support=noisy.nii.gz"), "must be a volume of the"),
         (("scan.h5", "x.h5", "-c", "ct-parallel-sirt", "run.backend=astra"), "does not compute on device 'cpu'"),
         (("scan.h5", "x.h5", "-c", "ct-parallel-sirt", "method.subsets=13"), "more than the 12 views"),
     ],
@@ -106,4 +106,4 @@ def test_a_support_and_the_projector_are_in_the_record(cli: Cli, here: Path) -> 
     assert cli("reconstruct", "scan.h5", "c.h5", *args[:-1], "scan.support=mask.nii.gz").code == 0
     inside = load("c.h5")
     assert isinstance(inside, Volume)
-    assert inside.data[mask == 0].max() == -1000.0
+    np.testing.assert_allclose(inside.data[mask == 0], -1000.0, atol=1e-3)
