@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from operators.blocks import Blocks
 from operators.errors import DeviceError, ShapeError
 from operators.linear import LinearOperator
+from operators.series import Series
 from operators.space import BlockSpace, Space
 
 
@@ -45,7 +46,7 @@ class Stack(LinearOperator):
         return Stack([op.to(device, dtype) for op in self.operators])
 
 
-class Frames(LinearOperator):
+class Frames(Series):
     """A time series, each frame seen by its own operator: (t, ...) to one block per frame.
 
     Parameters
@@ -71,6 +72,18 @@ class Frames(LinearOperator):
     def _adjoint(self, y: Blocks) -> Tensor:
         frames = [op.H._forward(block) for op, block in zip(self.operators, y, strict=True)]
         return torch.stack(frames, dim=self._time_axis)
+
+    def frame_normals(self, basis: Tensor, y: Blocks, weights: Any = 1.0) -> tuple[Tensor, Tensor]:
+        normals = []
+        wide = torch.complex128 if basis.is_complex() else torch.float64
+        for op, block in zip(self.operators, y, strict=True):
+            rows = (op(basis) * weights).flatten(1).to(wide)
+            normals.append((rows.conj() @ rows.mT, rows.conj() @ block.flatten().to(wide)))
+        H, b = zip(*normals, strict=True)
+        return torch.stack(H), torch.stack(b)
+
+    def window(self, start: int, stop: int, y: Blocks) -> tuple[LinearOperator, Blocks]:
+        return Stack(self.operators[start:stop]), Blocks(y.tensors[start:stop])
 
     def _rebuild(self, device: torch.device, dtype: torch.dtype) -> LinearOperator:
         return Frames([op.to(device, dtype) for op in self.operators])

@@ -67,6 +67,23 @@ class MRIConfig(Section):
     split_readout: bool = Field(False, description="a 3D scan as independent slices along its fully sampled readout")
 
 
+class SeriesConfig(Section):
+    """When views were measured and how many make a frame, for scans of what moves."""
+
+    view_s: float | None = Field(None, gt=0, description="seconds from one view to the next, if the file has no times")
+    views_per_frame: int | None = Field(None, ge=1, description="views that follow one another and make a frame")
+    frames: int | None = Field(None, ge=1, description="or how many frames there are to be")
+    still: bool = Field(False, description="leave times aside: one image that explains all views")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> SeriesConfig:
+        if self.views_per_frame is not None and self.frames is not None:
+            raise ValueError("frames are stated once, by views_per_frame or by frames")
+        if self.still and self != SeriesConfig(still=True):
+            raise ValueError("a scan taken for still has no frames: leave view_s, views_per_frame and frames out")
+        return self
+
+
 class ImageConfig(Section):
     """A volume that is itself the measurement: to be denoised, or its slices made thinner or filled in."""
 
@@ -85,6 +102,7 @@ class ScanConfig(Section):
     noise_std: float | None = Field(None, gt=0, description="standard deviation of the noise in the data")
     support: str | None = Field(None, description="field-of-view, or a mask file: where the object can be")
     views: ViewsConfig = ViewsConfig()
+    series: SeriesConfig = SeriesConfig()
     mri: MRIConfig = MRIConfig()
     image: ImageConfig | None = Field(None, description="restore a volume (DICOM, NIfTI) instead of a scan")
 
@@ -113,6 +131,14 @@ class PreprocessConfig(Section):
     hardening: tuple[float, ...] | None = Field(None, description="c1, c2 ... of the beam hardening polynomial")
     half_turn: bool = Field(False, description="join opposite views of a full turn")
     truncation: Literal["tell", "extend", "refuse"] = Field("tell", description="an object wider than the detector")
+
+
+class EvidenceConfig(Section):
+    """What is written beside the result of a method with a trained model, so that it can be judged."""
+
+    classical: str = Field("auto", description="a method without a model, auto, or none")
+    residual: bool = Field(True, description="the misfit to the data, as an image")
+    null_space: bool = Field(True, description="the part of the image that the data do not determine")
 
 
 class RunConfig(Section):
@@ -154,6 +180,7 @@ class ReconstructConfig(Section):
     force_prior: bool = Field(False, description="go on although a model does not fit the scan")
     complex: bool = Field(False, description="write a complex image as it is, not its magnitude")
     phase: bool = Field(False, description="write the phase of a complex image, in radians, to STEM.phase too")
+    evidence: EvidenceConfig = EvidenceConfig()
     run: RunConfig = RunConfig()
 
 
@@ -188,7 +215,7 @@ class SimulateConfig(Section):
 
     task: Literal["simulate"] = "simulate"
     description: str = ""
-    kind: Literal["ct", "mri"]
+    kind: Literal["ct", "mri", "ct-series", "mri-series", "seismic"]
     noise: Section
     finer: int = Field(2, ge=1, description="how much finer than the volume the truth is represented; 1: inverse crime")
     units: str | None = Field(None, description="unit of the volume where its file does not say, e.g. HU or 1/mm")
@@ -242,7 +269,71 @@ class SimulateMRIConfig(SimulateConfig):
         return {"kind": self.kind, "coils": self.coils, **self.sampling.model_dump()}
 
 
-_SIMULATIONS: dict[str, type[SimulateConfig]] = {"ct": SimulateCTConfig, "mri": SimulateMRIConfig}
+class SeriesNoiseConfig(Section):
+    """Noise that is added to a simulated CT series, stated once or not at all."""
+
+    photons: float | None = Field(None, gt=0, description="unattenuated photons per detector pixel")
+    noise_std: float | None = Field(None, gt=0, description="or Gaussian, as a share of the largest line integral")
+
+
+class SimulateCTSeriesConfig(SimulateConfig):
+    """A parallel-beam scan of a series: each view sees the frame of its instant."""
+
+    kind: Literal["ct-series"]
+    views_per_frame: int = Field(1, ge=1, description="views of each frame, one after the other")
+    order: Literal["linear", "golden", "bit-reversed", "random"] = Field(
+        "bit-reversed", description="of the views; bit-reversed takes a power of two of them"
+    )
+    water_per_mm: float = Field(0.0193, gt=0, description="attenuation of water, 70 keV by default")
+    noise: SeriesNoiseConfig = SeriesNoiseConfig()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.model_dump(include={"kind", "views_per_frame", "order", "water_per_mm"})
+
+
+class SimulateMRISeriesConfig(SimulateConfig):
+    """A multi-coil cine scan of a series of magnitudes, with a phase that is made up."""
+
+    kind: Literal["mri-series"]
+    coils: int = Field(8, ge=1, description="receive coils around the volume")
+    sampling: Literal["cartesian", "radial"] = Field("cartesian", description="random columns, or golden-angle spokes")
+    acceleration: float = Field(8.0, ge=1, description="Cartesian: all columns over those measured in a frame")
+    centre_lines: int = Field(4, ge=0, description="Cartesian: columns in the middle that every frame measures")
+    spokes: int = Field(8, ge=1, description="radial: of each frame")
+    noise: SnrConfig = SnrConfig()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.model_dump(include={"kind", "coils", "sampling", "acceleration", "centre_lines", "spokes"})
+
+
+class TraceNoiseConfig(Section):
+    """Noise that is added to simulated traces."""
+
+    noise_share: float = Field(0.0, ge=0, description="root mean square of white noise, as a share of the traces'")
+
+
+class SimulateSeismicConfig(SimulateConfig):
+    """A complete seismic cube that loses traces."""
+
+    kind: Literal["seismic"]
+    mask: Literal["random", "regular", "gap", "lines", "block"] = Field("random", description="which traces are missing")
+    missing: float = Field(0.5, gt=0, lt=1, description="share of traces that are missing")
+    noise: TraceNoiseConfig = TraceNoiseConfig()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.model_dump(include={"kind", "mask", "missing"})
+
+
+_SIMULATIONS: dict[str, type[SimulateConfig]] = {
+    "ct": SimulateCTConfig,
+    "mri": SimulateMRIConfig,
+    "ct-series": SimulateCTSeriesConfig,
+    "mri-series": SimulateMRISeriesConfig,
+    "seismic": SimulateSeismicConfig,
+}
 
 
 C = TypeVar("C", bound=BaseModel)

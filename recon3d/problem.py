@@ -18,8 +18,9 @@ from operators.linear import Diagonal, LinearOperator, Slab
 from operators.mri import Encoding
 from operators.normalization import Normalization
 from operators.reduce import norm
+from operators.series import ViewSeries
 from operators.space import BlockSpace, Space
-from recon3d.acquisitions import acquisition_for
+from recon3d.acquisitions import acquisition_for, frame_times_s
 from recon3d.errors import InputError, ModelError, ShapeError
 from recon3d.grid import AffineGrid, Grid
 from recon3d.scan import Scan
@@ -203,8 +204,9 @@ class Problem:
         water = self.calibration.get("water_per_mm")
         if self.units == "1/mm" and water is not None:
             return water
-        if isinstance(self.A, Encoding):
-            scale = self.A.image_scale(self.y)
+        still = self.A.still if isinstance(self.A, ViewSeries) else self.A
+        if isinstance(still, Encoding):
+            scale = still.image_scale(self.y)
             if not (math.isfinite(scale) and scale > 0):
                 raise InputError(
                     f"The centre of k-space of '{self.name}' holds no signal: check the data and the mask."
@@ -249,9 +251,12 @@ class Problem:
         )
 
     def normalization_from(self, normalization: Normalization, units: str) -> Normalization:
-        """A model's range, stated in `units` (the card's), as a range of this problem's image."""
+        """A model's range, stated in `units` (the card's), as a range of this problem's image.
+
+        The values of an MR image have no unit, so a range in "1" is relative there.
+        """
         own_units, output = self.output
-        if units == own_units:
+        if units == own_units and not (units == "1" and isinstance(self.A, Encoding)):
             return Normalization(scale=normalization.scale * output.scale, offset=output.invert(normalization.offset))
         if units == "1":  # a relative range: one is the typical value of the image
             scale = self.image_scale
@@ -330,7 +335,6 @@ def problem_for(
     y = Blocks(blocks) if isinstance(scan.data, tuple) else blocks[0]
     _check_shapes(scan, A)
     mask = None if support is None else _support(support, scan, device, dtype)
-    times = scan.acquisition.get("times_s")
     return Problem(
         y=y,
         A=A,
@@ -339,7 +343,7 @@ def problem_for(
         units=scan.units,
         support=mask,
         calibration=dict(scan.calibration),
-        times_s=tuple(float(t) for t in np.asarray(times)) if times is not None else None,
+        times_s=frame_times_s(scan),
         name=scan.name,
         kind=str(scan.acquisition.get("modality", scan.kind)),
         signed=bool(scan.acquisition.get("signed", False)) or (isinstance(A.domain, Space) and A.domain.is_complex),

@@ -152,6 +152,53 @@ def network() -> None:
     )
 
 
+def networks() -> None:
+    """Published networks at full size with random weights: memory, and CPU time per slice against our own network."""
+    code = """
+import re, sys, time, torch
+from recon3d.priors.networks import build_network
+from recon3d.priors.slices import fast_dtype
+def memory(line):
+    return 1024 * int(re.search(line + r":\\s+(\\d+)", open("/proc/self/status").read())[1])
+def seconds(network, x, level, dtype):
+    with torch.inference_mode(), torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+        began = time.process_time()
+        network(x, level)
+        return time.process_time() - began
+torch.set_num_threads(1)
+settings, channels, side, level = eval(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), torch.tensor([20.0])
+with torch.device("meta"):
+    network = build_network(settings)
+before = memory("VmRSS")
+network = network.to_empty(device="cpu").eval().requires_grad_(False)
+for tensor in network.state_dict().values():
+    tensor.uniform_(-0.02, 0.02)
+network = network.to(memory_format=torch.channels_last)
+weights = memory("VmRSS") - before
+x = torch.rand(1, channels, side, side).contiguous(memory_format=torch.channels_last)
+full = seconds(network, x, level, None)
+working = memory("VmHWM") - before - weights
+half = seconds(network, x, level, fast_dtype("cpu")) if fast_dtype("cpu") else full
+own = build_network({"kind": "unet2d", "detail": True}).eval().requires_grad_(False)
+pair = torch.rand(1, 2, side, side)
+ours = min(seconds(own, pair, level, None) for _ in range(3))
+print(weights, working, working / side**2 / network.bytes_per_pixel, full, half, full / ours)
+"""
+    aapm = {"kind": "adm", "attention": [4]}
+    knee = {"kind": "adm", "image_channels": 2, "out_channels": 4}
+    rows = (("AAPM256 ADM", aapm, 1, 256), ("fastMRI ADM", knee, 2, 320), ("NCSN++", {"kind": "ncsnpp"}, 1, 256))
+    print("published networks, one slice on one thread, random weights; CPU seconds, so load beside it counts little")
+    for name, settings, channels, side in rows:
+        arguments = [sys.executable, "-c", code, repr(settings), str(channels), str(side)]
+        line = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+        weights, working, share, full, half, ratio = map(float, line.split())
+        print(
+            f"  {name:12s} {side} x {side}: weights {weights / 2**30:.2f} GiB, working {working / 2**20:.0f} MiB "
+            f"({share:.2f} of what plans allow), float32 {full:.1f} s, bfloat16 {half:.1f} s; "
+            f"our own U-Net is {ratio:.0f} times as fast in float32"
+        )
+
+
 def dds() -> None:
     """What DDS costs beyond its network and its operator: 64 x 128 x 128, 8 views, 20 steps, CPU time."""
     import torch
@@ -286,6 +333,7 @@ BENCHMARKS = {
     "tv": tv,
     "fbp-memory": fbp_memory,
     "network": network,
+    "networks": networks,
     "dds": dds,
     "mri": mri,
 }

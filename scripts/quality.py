@@ -12,11 +12,14 @@ import resource
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+TABLES = {"mri": "quality_mri", "mbir": "quality_diffusion", "dynamic": "quality_dynamic"}
+"""Tables with a module of their own, by the first word of the command."""
 PHOTONS = 1e6
 ACQUISITIONS: dict[str, dict[str, Any]] = {
     "8 views": {"views": 8},
@@ -177,6 +180,9 @@ def table(case: str, acquisition: str) -> None:
 
 def main() -> None:
     """Print the tables of the cases that were named ("totalseg", or one table: "totalseg/8 views"), or of all."""
+    if sys.argv[1:2] and sys.argv[1] in TABLES:
+        import_module(TABLES[sys.argv[1]]).main(sys.argv[2:])  # beside this file
+        return
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(run_one(*json.loads(sys.argv[2]))))
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import hypothesis
 import numba
 import pytest
@@ -9,6 +11,15 @@ import torch
 
 hypothesis.settings.register_profile("recon3d", deadline=None)
 hypothesis.settings.load_profile("recon3d")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_models_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests know the shipped models and those they make, whatever the person who runs them has imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("RECON3D_MODELS", raising=False)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ LEAVES = {"errors", "faults", "run"}
 
 NOUNS = {"operators", "grid", "volume", "scan", "acquisitions", "problem"}
 EVERYTHING = {
-    *NOUNS, "solvers", "sampling", "priors", "methods", "io", "preprocessing", "synthetic", "training", "evaluation",
-    "runtime", "report", "config", "cli", "", *LEAVES,
+    *NOUNS, "solvers", "sampling", "sensing", "priors", "methods", "io", "preprocessing", "synthetic", "training",
+    "evaluation", "runtime", "report", "config", "cli", "", *LEAVES,
 }  # fmt: skip
 
 # Room -> rooms it may import, besides itself and the leaves. "" is `recon3d/__init__.py`.
@@ -31,8 +31,9 @@ ARROWS: dict[str, set[str]] = {
     "problem": {"scan", "acquisitions", "volume", "grid", "operators"},
     "solvers": {"operators"},
     "sampling": {"operators"},
+    "sensing": {"operators"},
     "priors": {"operators"},
-    "methods": {"solvers", "sampling", "priors", "problem", "volume", "grid", "operators"},
+    "methods": {"solvers", "sampling", "sensing", "priors", "problem", "volume", "grid", "operators"},
     "preprocessing": {"scan", "grid", "operators"},
     "io": {"volume", "scan", "grid", "preprocessing", "operators"},
     "synthetic": {"scan", "problem", "volume", "grid", "operators"},

@@ -206,14 +206,14 @@ class CartesianEncoding(Encoding):
     def _rebuild(self, device: torch.device, dtype: torch.dtype) -> LinearOperator:
         maps = self.maps.to(device, cast(Space, self.domain).astype(dtype).dtype)
         maps = maps if self._has_sets else maps[0]
-        return CartesianEncoding(maps, self.mask.to(device), self.encoding, self.coil_batch)
+        return type(self)(maps, self.mask.to(device), self.encoding, self.coil_batch)
 
     def restrict(self, axis: str, start: int, stop: int) -> Slab | None:
         if axis != "z" or self.encoding != "2d":
             return None
         maps = self.maps[:, :, start:stop]
         mask = self.mask if self.mask.shape[-3] == 1 else self.mask[..., start:stop, :, :]
-        part = CartesianEncoding(maps if self._has_sets else maps[0], mask, self.encoding, self.coil_batch)
+        part = type(self)(maps if self._has_sets else maps[0], mask, self.encoding, self.coil_batch)
         return Slab(part, "kz", start, stop)
 
 

@@ -1,13 +1,15 @@
-"""Undersampling masks: columns as fastMRI draws them, and Poisson-like discs for 3D scans."""
+"""Undersampling masks: columns as fastMRI draws them, and what kind of mask a scan has."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from operators.errors import ShapeError
 
-__all__ = ["PATTERNS", "column_mask", "seeded"]
+__all__ = ["PATTERNS", "Sampling", "column_mask", "describe_mask", "seeded"]
 
 PATTERNS = ("random", "equispaced", "equispaced_fraction", "magic", "magic_fraction")
 
@@ -87,3 +89,59 @@ def _outside(
     positive[first::step] = True
     negative[second::step] = True
     return np.fft.fftshift(np.concatenate([positive, negative[::-1]]))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """A mask in a few words.
+
+    Parameters
+    ----------
+    pattern : "full"; of columns "equispaced" (also fastMRI's magic patterns) or "random"; "2d" where rows differ too
+    acceleration : all samples over those that are kept
+    centre : share of columns in the full centre; of "2d" patterns the share of all samples
+    """
+
+    pattern: str
+    acceleration: float
+    centre: float
+
+
+def describe_mask(mask: NDArray[np.bool_]) -> Sampling:
+    """What kind of mask (ky, kx) it is. Rows without any sample, as of partial Fourier, do not count in column masks.
+
+    Lines are equispaced if, on each side of the centre, their distances differ by one at most.
+    """
+    rows = mask[mask.any(axis=1)]
+    if not rows.size:
+        raise ShapeError("A mask without any sample has no pattern.")
+    if rows.all():
+        return Sampling("full", 1.0, 1.0)
+    if (rows != rows[:1]).any():
+        return Sampling("2d", mask.size / int(mask.sum()), _central_block(mask).size / mask.size)
+    columns = rows[0]
+    middle = len(columns) // 2
+    start, stop = _run(columns, middle)
+    sides = (np.flatnonzero(columns[:start]), np.flatnonzero(columns[stop:]))
+    gaps = [np.diff(side) for side in sides if len(side) > 2]
+    regular = bool(gaps) and all(np.ptp(gap) <= 1 for gap in gaps)
+    n = len(columns)
+    return Sampling("equispaced" if regular else "random", n / int(columns.sum()), (stop - start) / n)
+
+
+def _run(columns: NDArray[np.bool_], middle: int) -> tuple[int, int]:
+    """The run of columns around the middle, empty where that is missing."""
+    if not columns[middle]:
+        return middle, middle
+    missing = np.flatnonzero(~columns)
+    before, after = missing[missing < middle], missing[missing > middle]
+    return int(before[-1]) + 1 if before.size else 0, int(after[0]) if after.size else len(columns)
+
+
+def _central_block(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest square around the middle without a gap."""
+    y, x = (n // 2 for n in mask.shape)
+    half = 0
+    while half < min(y, x) and mask[y - half - 1 : y + half + 1, x - half - 1 : x + half + 1].all():
+        half += 1
+    return mask[y - half : y + half, x - half : x + half]

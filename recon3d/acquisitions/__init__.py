@@ -16,16 +16,20 @@ import torch
 
 from operators.linear import LinearOperator
 from recon3d.acquisitions.ct import is_stack_of_slices, on_grid, select_views, water_attenuation_per_mm
+from recon3d.acquisitions.series import frame_times_s, in_frames, still
 from recon3d.errors import InputError
 from recon3d.scan import Scan
 
 __all__ = [
     "Acquisition",
     "acquisition_for",
+    "frame_times_s",
+    "in_frames",
     "is_stack_of_slices",
     "on_grid",
     "register",
     "select_views",
+    "still",
     "water_attenuation_per_mm",
 ]
 
@@ -34,6 +38,7 @@ Acquisition = Callable[[Scan, torch.device, torch.dtype], LinearOperator]
 _BUILT_IN = {
     "ct": "recon3d.acquisitions.ct:ct",
     "mri": "recon3d.acquisitions.mri:mri",
+    "seismic": "recon3d.acquisitions.seismic:seismic",
     "image": "recon3d.acquisitions.image:image",
 }
 _REGISTRY: dict[str, Acquisition] = {}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from operators.linear import LinearOperator
+from recon3d.acquisitions.series import frame_edges, is_timed
 from recon3d.errors import GeometryError, InputError
 from recon3d.grid import AffineGrid, Grid
 from recon3d.scan import Scan
@@ -65,6 +66,8 @@ def select_views(scan: Scan, every: int = 1, start_deg: float | None = None, arc
         for key, value in scan.noise.items()
     }
     acquisition = {**scan.acquisition, "vectors": geometry.vectors[keep]}
+    if is_timed(scan):
+        acquisition["times_s"] = np.asarray(scan.acquisition["times_s"])[keep]
     return replace(scan, data=scan.data[keep], acquisition=acquisition, noise=noise)
 
 
@@ -73,7 +76,10 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
 
     The scanner frame has its origin at the centre of rotation and its axes along the voxel axes of the grid; the
     acquisition may place the centre of the grid elsewhere by ``grid_centre_mm`` (z, y, x), and name the ``backend``.
+    With ``times_s``, one per view, the image is a series: views of equal time, or each ``views_per_frame`` of them, see
+    a frame.
     """
+    from operators.series import ViewSeries
     from operators.tomography import ImageGrid, TomographyGeometry, projector_for
     from recon3d.acquisitions.ct_checks import check_ct
 
@@ -85,7 +91,14 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     grid = ImageGrid(scan.grid.shape, scan.grid.voxel_mm, centre_mm)  # type: ignore[arg-type]
     geometry = TomographyGeometry.from_dict(scan.acquisition)
     check_ct(scan, geometry, scan.grid)
-    return projector_for(geometry, grid, dtype, device, str(scan.acquisition.get("backend", "auto")))
+    backend = str(scan.acquisition.get("backend", "auto"))
+    if not is_timed(scan):
+        return projector_for(geometry, grid, dtype, device, backend)
+    return ViewSeries(
+        lambda a, b: projector_for(geometry[a:b], grid, dtype, device, backend),
+        frame_edges(scan, geometry.n_views),
+        "view",
+    )
 
 
 def on_grid(scan: Scan, grid: Grid) -> Scan:

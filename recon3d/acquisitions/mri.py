@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from operators.linear import LinearOperator
+from recon3d.acquisitions.series import frame_edges, is_timed
 from recon3d.errors import InputError
 from recon3d.grid import AffineGrid
 from recon3d.scan import Scan
 
 SETTINGS = (
     "encoding", "mask", "sensitivities", "coil_maps", "map_sets", "crop", "calibration", "coil_batch", "trajectory",
-    "density", "times_s", "prepared", "assumed",
+    "density", "times_s", "views_per_frame", "prepared", "assumed",
 )  # fmt: skip
 LEAST_CALIBRATION = 4
 """Fewer fully sampled lines than this tell nothing about the coils."""
@@ -35,10 +36,12 @@ def mri(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
       "walsh", "low-resolution"), in ``map_sets`` sets, cropped at the eigenvalue ``crop``, from ``calibration``
       (coil, kz, ky, kx) or from the fully sampled centre of the data;
     - ``trajectory``: (..., 2) as (ky, kx) or complex kx + i ky, cycles per voxel, and ``density``: its weights;
+    - ``times_s``: of the frames of a series, or of each readout of a trajectory, which then see a series: those of
+      equal time, or each ``views_per_frame`` of them, make a frame;
     - ``coil_batch``: coils that are transformed at a time;
     - ``prepared``, ``assumed``: lines that tell what was done to the data and taken for granted.
     """
-    from operators.mri import CartesianEncoding
+    from operators.mri import CartesianEncoding, CartesianSeries
 
     if isinstance(scan.data, tuple) or not isinstance(scan.grid, AffineGrid):
         raise InputError(f"MRI data are one array on an AffineGrid, '{scan.name}' is not.")
@@ -62,7 +65,8 @@ def mri(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     maps = _given_maps(scan, data)
     if maps is None:
         maps = _estimated(scan, kspace, once, encoding)
-    return CartesianEncoding(maps, mask, encoding, int(cast(int, scan.acquisition.get("coil_batch", 1))))
+    encode = CartesianSeries if series and maps.ndim == 4 else CartesianEncoding
+    return encode(maps, mask, encoding, int(cast(int, scan.acquisition.get("coil_batch", 1))))
 
 
 def split_readout(scan: Scan) -> Scan:
@@ -193,6 +197,7 @@ def _slice_by_slice(scan: Scan, centre: Tensor, shape: tuple[int, int]) -> Tenso
 
 def _non_cartesian(scan: Scan, data: Tensor) -> LinearOperator:
     from operators.mri.noncartesian import NonCartesianEncoding
+    from operators.series import ViewSeries
 
     trajectory = np.asarray(scan.acquisition["trajectory"])
     samples = tuple(data.shape[2:])
@@ -219,4 +224,12 @@ def _non_cartesian(scan: Scan, data: Tensor) -> LinearOperator:
         blank = torch.zeros(data.shape[0], *scan.grid.shape, dtype=data.dtype, device=data.device)
         plain = NonCartesianEncoding(blank, positions, weights, batch, scan.axes)
         maps = _slice_by_slice(scan, plain.calibration(data), cast("tuple[int, int]", tuple(scan.grid.shape[1:])))
-    return NonCartesianEncoding(maps, positions, weights, batch, scan.axes)
+    if not is_timed(scan):
+        return NonCartesianEncoding(maps, positions, weights, batch, scan.axes)
+
+    def readouts(a: int, b: int) -> LinearOperator:
+        return NonCartesianEncoding(
+            maps, positions[a:b], None if weights is None else weights[a:b], batch, scan.axes
+        )
+
+    return ViewSeries(readouts, frame_edges(scan, data.shape[2], scan.axes[2]), scan.axes[2])

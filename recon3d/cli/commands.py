@@ -38,6 +38,7 @@ def reconstruct(
     from_record: Annotated[Path | None, typer.Option("--from", help="repeat the run of a .recon.json")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
     max_memory: Annotated[str | None, typer.Option("--max-memory", help="limit such as 4G")] = None,
+    time_budget: Annotated[str | None, typer.Option("--time-budget", help="e.g. 5m, for method=auto")] = None,
     force_prior: Annotated[bool, typer.Option("--force-prior", help="go on although a model does not fit")] = False,
     complex_values: Annotated[bool, typer.Option("--complex", help="write complex images, not magnitudes")] = False,
     phase: Annotated[bool, typer.Option("--phase", help="write the phase of a complex image beside it")] = False,
@@ -59,13 +60,11 @@ def reconstruct(
         if output is None:  # `reconstruct --from r.recon.json OUT`: the one path given is the output
             input, output = recorded_input(record), input
         name, content = from_record.name, record["config"]
-    elif config is None:
-        raise ConfigError("Give a recipe with --config: `recon3d configs` lists them, e.g. --config ct-parallel-tv.")
     else:
-        name, content = read_recipe(config)
+        name, content = read_recipe(config or "auto")
     if input is None or output is None:
         raise ConfigError("Give an input and an output: recon3d reconstruct SCAN.h5 VOLUME.nii.gz --config NAME.")
-    extra = {"source": source, "run.threads": threads, "run.max_memory": max_memory}
+    extra = {"source": source, "run.threads": threads, "run.max_memory": max_memory, "method.budget": time_budget}
     chosen = {"force_prior": force_prior, "complex": complex_values, "phase": phase}
     extra |= {key: True for key, value in chosen.items() if value}
     given = [f"{key}={json.dumps(value)}" for key, value in extra.items() if value is not None]
@@ -214,11 +213,10 @@ def train(
     threads: Threads = None,
 ) -> None:
     """Train a model; the same command goes on where an interrupted one stopped."""
-    from recon3d.config import load_config
-    from recon3d.training.config import TrainConfig
+    from recon3d.training.kinds import read_training
 
     given = [] if threads is None else [f"threads={threads}"]
-    settings = load_config(TrainConfig, config, [*(overrides or []), *given])
+    settings = read_training(config, [*(overrides or []), *given])
 
     from recon3d.training import train as run_training
 
@@ -265,36 +263,6 @@ def configs() -> None:
     for name in recipes():
         _, content = read_recipe(name)
         typer.echo(f"{name:<24} {content.get('task', 'reconstruct'):<12} {content.get('description', '')}")
-
-
-@app.command()
-def models(
-    action: Annotated[str, typer.Argument(help="list, show or verify")] = "list",
-    name: Annotated[str | None, typer.Argument(help="model name or file", show_default=False)] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the models that are known, show the card of one, or verify its weights."""
-    from recon3d.errors import ConfigError
-    from recon3d.priors import find_model, list_models, read_card, verify
-
-    if action == "list":
-        for entry in list_models():
-            typer.echo(f"{entry.name:<18} {entry.card.summary if entry.card else entry.fault}")
-        return
-    if action not in ("show", "verify"):
-        raise ConfigError(f"`recon3d models` takes list, show or verify, got '{action}'.")
-    if name is None:
-        raise ConfigError(
-            f"`recon3d models {action}` needs the name or the file of a model: `recon3d models` lists them."
-        )
-    path = find_model(name)
-    card = verify(path) if action == "verify" else read_card(path)
-    if as_json:
-        typer.echo(card.model_dump_json(indent=1))
-    elif action == "show":
-        _echo_facts(card.model_dump(mode="json"))
-    else:
-        typer.echo(f"{name}: SHA-256 {card.sha256} is that of its tensors")
 
 
 def _echo_facts(facts: dict[str, Any], indent: int = 0) -> None:

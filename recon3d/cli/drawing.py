@@ -55,3 +55,23 @@ def draw_mri(
         progress=None if quiet else _progress,
     )
     typer.echo(f"{folder}: " + ", ".join(f"{count} in {name}" for name, count in counts.items() if count))
+
+
+@draw.command("series")
+def draw_a_series(
+    output: Annotated[Path, typer.Argument(help="file of the series, .nii.gz or .h5", show_default=False)],
+    kind: Annotated[str, typer.Option("--object", help="walnut (CT, in HU) or heart (MRI magnitudes)")] = "walnut",
+    style: Annotated[str, typer.Option(help="tuning or scoring: two generators without common code")] = "tuning",
+    frames: Annotated[int, typer.Option(min=2, help="instants")] = 64,
+    shape: Annotated[tuple[int, int, int], typer.Option(help="slices, rows and columns")] = (1, 128, 128),
+    seconds: Annotated[float | None, typer.Option(help="of the whole; a heart beats once in 0.9 s by default")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the object and its motion")] = 0,
+    force: Force = False,
+) -> None:
+    """Draw a series of something that moves, to simulate a scan of it with `recon3d simulate`."""
+    from recon3d.runtime.drawing import draw_series_file
+
+    draw_series_file(
+        output, kind, style=style, frames=frames, shape=shape, seconds=seconds, seed=seed, overwrite=force
+    )
+    typer.echo(f"{output}: {frames} frames of a {kind}")

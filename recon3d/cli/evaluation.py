@@ -8,28 +8,46 @@ from typing import Annotated, Any
 import typer
 
 from recon3d.cli.commands import AsJson, Force, Overrides, Quiet, Recipe, Threads, _table, app
+from recon3d.errors import ConfigError
 
 Challenge = Annotated[str, typer.Option(help="target: multicoil (RSS), singlecoil (ESC), or auto, as the files are")]
 
 
 @app.command()
 def evaluate(
-    results: Annotated[
-        list[Path], typer.Argument(help="folders of reconstructions, one per method", show_default=False)
-    ],
-    reference: Annotated[
-        Path, typer.Argument(help="folder of fully sampled files of the same names", show_default=False)
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="folders of reconstructions, one per method, and last the folder of fully sampled files of the same "
+            "names; with --policies complete scans",
+            show_default=False,
+        ),
     ],
     challenge: Challenge = "auto",
     output: Annotated[
         list[Path] | None, typer.Option("--output", "-o", help="scores.csv, .json or .html; repeatable")
     ] = None,
     pictures: Annotated[Path | None, typer.Option(help="folder for one PNG per case, all methods side by side")] = None,
+    policies: Annotated[
+        str | None, typer.Option(help="acquire complete scans by these, e.g. ads,random,variable_density,equispaced")
+    ] = None,
+    budget: Annotated[list[float] | None, typer.Option(help="--policies: units, or their share; repeatable")] = None,
+    config: Recipe = "mri-active",
+    setting: Annotated[list[str] | None, typer.Option("--set", help="--policies: e.g. method.steps=40")] = None,
     force: Force = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score folders of fastMRI reconstructions: NMSE, PSNR, SSIM with intervals and paired tests."""
+    """Score folders of fastMRI reconstructions (NMSE, PSNR, SSIM with intervals and paired tests), or compare policies
+    of active sampling on complete scans."""
+    if policies is not None:
+        _evaluate_policies(folders, policies.split(","), budget or [0.1, 0.25], config, setting, output, force, as_json)
+        return
+    if len(folders) < 2:
+        raise ConfigError(
+            "Give folders of results, and last the folder of references: recon3d evaluate RESULTS REFERENCE."
+        )
+    *results, reference = folders
     from recon3d.report.score_sheet import as_json as to_json
     from recon3d.report.score_sheet import case_rows, pair_rows, summary_rows
     from recon3d.runtime.scoring import case_pictures, check_sheets, facts, score_folders, write_sheets
@@ -47,6 +65,28 @@ def evaluate(
         for remark in table.remarks() if table.cases else []:
             typer.echo(remark)
     _end(table.faults)
+
+
+def _evaluate_policies(
+    scans: list[Path],
+    policies: list[str],
+    budgets: list[float],
+    recipe: str | None,
+    settings: list[str] | None,
+    outputs: list[Path] | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from recon3d.config import ReconstructConfig, load_config
+    from recon3d.report.policy_picture import policy_json
+    from recon3d.runtime.policies import evaluate_policies
+
+    config = load_config(ReconstructConfig, recipe or "mri-active", settings or [])
+    table = evaluate_policies(scans, config, policies, budgets, outputs or [], overwrite=force)
+    if as_json:
+        typer.echo(policy_json(table).rstrip())
+    else:
+        typer.echo("\n".join(_table(_as_any(table.lines()))))
 
 
 def _as_any(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
@@ -82,8 +122,6 @@ def submit(
     quiet: Quiet = False,
 ) -> None:
     """Make a fastMRI submission, reconstructing with --config what is not in --results yet."""
-    from recon3d.errors import ConfigError
-
     settings = None
     if config is not None:
         from recon3d.config import ReconstructConfig, load_config

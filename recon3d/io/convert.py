@@ -21,6 +21,7 @@ def convert(
     modality: str | None = None,
     derivation: dicom.Derivation | None = None,
     parametric_map: bool = False,
+    meaning: tuple[str, str] | None = None,
     deidentify: bool = False,
     accept_pixels: bool = False,
     overwrite: bool = False,
@@ -35,6 +36,7 @@ def convert(
     modality : "CT", "MR" ... of a DICOM target, where neither the source nor a reference says it
     derivation : how a DICOM target came to be, for its header
     parametric_map : write a DICOM file of unscaled real values (an uncertainty), not an image; `target` ends in .dcm
+    meaning : label and explanation of a parametric map, see `recon3d.io.dicom.write_parametric_map`
     deidentify : copy a DICOM source into a DICOM folder without the patient; NIfTI and HDF5 targets never hold one
     accept_pixels : with `deidentify`: also images that may carry text in their pixels
     options : of the reader, e.g. `series`, `tilt`, `resample_irregular` (DICOM), `units` (NIfTI)
@@ -74,7 +76,8 @@ def convert(
     if to_folder:
         dicom.write_series(obj, target, overwrite=overwrite, **place)
     elif parametric_map:
-        dicom.write_parametric_map(obj, target, overwrite=overwrite, **place)
+        named = {} if meaning is None else {"label": meaning[0], "explanation": meaning[1]}
+        dicom.write_parametric_map(obj, target, overwrite=overwrite, **named, **place)
     else:
         dicom.write_enhanced(obj, target, overwrite=overwrite, **place)
     return obj

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.grid import AffineGrid, BeamGrid, Grid, SurveyGrid
-from recon3d.io.formats import existing, format_for, load
+from recon3d.io.formats import existing, format_for, format_named, load
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
@@ -50,7 +50,8 @@ def describe(path: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
         facts["bytes"] = path.stat().st_size
     if name == "arrays" and options.get("mapping") is None:
         return facts | _listed(path)
-    return facts | summary(load(path, **options))
+    own = getattr(format_named(name), "facts", None)  # what only this format knows
+    return facts | summary(load(path, **options)) | (own(path, **options) if own is not None else {})
 
 
 def summary(obj: Volume | Scan) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def lines(facts: dict[str, Any], indent: str = "") -> list[str]:
 def _volume(volume: Volume) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "holds": "volume" if volume.data.ndim == 3 else "time series",
-        "axes": "z y x" if volume.data.ndim == 3 else "t z y x",
+        "axes": _axes(volume),
         "shape": list(volume.data.shape),
         "type": str(volume.data.dtype),
         "units": volume.units,
@@ -96,6 +97,11 @@ def _volume(volume: Volume) -> dict[str, Any]:
     if assumed:
         facts["missing or assumed"] = assumed
     return facts
+
+
+def _axes(volume: Volume) -> str:
+    space = "crossline inline sample" if isinstance(volume.grid, SurveyGrid) else "z y x"
+    return space if volume.data.ndim == 3 else f"t {space}"
 
 
 def _scan(scan: Scan) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def volume_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_target(path: Path, challenge: str = "auto") -> Images:
+def read_target(path: Path, challenge: str = "auto", slices: tuple[int, int] | None = None) -> Images:
     """The target that a volume is scored against.
 
     Parameters
@@ -84,6 +84,7 @@ def read_target(path: Path, challenge: str = "auto") -> Images:
     path : a fully sampled fastMRI file, or a file that holds `reconstruction`
     challenge : "multicoil" (root sum of squares), "singlecoil" (emulated single coil), or "auto": what the k-space in
         the file is, and where there is none, what target there is
+    slices : (first, end), to read a part only
 
     Raises
     ------
@@ -100,7 +101,7 @@ def read_target(path: Path, challenge: str = "auto") -> Images:
             order = [TARGETS[challenge]]
         for name in order:
             if name in file:
-                return _images(file, name)
+                return _images(file, name, slices)
         raise InputError(f"{path.name} holds no target ({' or '.join(order)}): references are fully sampled files.")
 
 
@@ -174,10 +175,10 @@ def write_reconstruction(
             raise InputError(f"{path} reads differently from what was written: check the disk.")
 
 
-def _images(file: Any, name: str) -> Images:
+def _images(file: Any, name: str, slices: tuple[int, int] | None = None) -> Images:
     patient = file.attrs.get("patient_id")
     return Images(
-        data=file[name][()],
+        data=file[name][() if slices is None else slice(*slices)],
         acquisition=_text(file.attrs.get("acquisition", "")),
         acceleration=int(file.attrs.get("acceleration", 0)),
         patient=None if patient is None else _text(patient),

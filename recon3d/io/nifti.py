@@ -106,7 +106,7 @@ def write(obj: Volume | Scan, path: Path, *, dtype: str | None = None) -> None:
     image.header.set_xyzt_units("mm", "sec")
     image.header["descrip"] = f"{_DESCRIP}{obj.units}".encode()[:79]
     if obj.times_s is not None:
-        image.header["toffset"], image.header["pixdim"][4] = _even_times(obj.times_s)
+        image.header["toffset"], image.header["pixdim"][4] = check_even_times(obj.times_s)
     nibabel.save(image, path)
 
 
@@ -170,8 +170,14 @@ def _times_s(header: Any, frames: int) -> tuple[float, ...] | None:
     return tuple((start + step * i) * unit for i in range(frames))
 
 
-def _even_times(times_s: tuple[float, ...]) -> tuple[float, float]:
-    """(first, step) in seconds of evenly spaced times."""
+def check_even_times(times_s: tuple[float, ...]) -> tuple[float, float]:
+    """(first, step) in seconds of evenly spaced times.
+
+    Raises
+    ------
+    InputError
+        If they are not: NIfTI has no place for times of their own.
+    """
     if len(times_s) == 1:
         return times_s[0], 1.0
     steps = np.diff(times_s)

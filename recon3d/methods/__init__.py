@@ -16,15 +16,28 @@ if TYPE_CHECKING:
     from recon3d.run import Run
 
 _BUILT_IN = {
+    "auto": "recon3d.methods.auto:Auto",
     "fbp": "recon3d.methods.fbp:FBP",
     "sirt": "recon3d.methods.sirt:SIRT",
     "cgls": "recon3d.methods.cgls:CGLS",
     "tv": "recon3d.methods.tv:TV",
     "dds": "recon3d.methods.dds:DDS",
+    "active_sampling": "recon3d.methods.active_sampling:ActiveSampling",
+    "diffusion_mbir": "recon3d.methods.diffusion_mbir:DiffusionMBIR",
     "denoise": "recon3d.methods.denoise:Denoise",
     "zero_filled": "recon3d.methods.zero_filled:ZeroFilled",
     "cg_sense": "recon3d.methods.cg_sense:CGSense",
     "l1_wavelet": "recon3d.methods.l1_wavelet:L1Wavelet",
+    "supervised": "recon3d.methods.supervised:Supervised",
+    "psm": "recon3d.methods.psm:PSM",
+    "red_psm": "recon3d.methods.red_psm:RedPSM",
+    "sliding_window": "recon3d.methods.sliding_window:SlidingWindow",
+    "temporal_tv": "recon3d.methods.temporal_tv:TemporalTV",
+    "lps": "recon3d.methods.lps:LowRankPlusSparse",
+    "pocs": "recon3d.methods.pocs:POCS",
+    "mssa": "recon3d.methods.mssa:MSSA",
+    "fx_prediction": "recon3d.methods.fx_prediction:FXPrediction",
+    "seisfusion": "recon3d.methods.seisfusion:SeisFusion",
 }
 _REGISTERED: dict[str, type[Method]] = {}
 
@@ -84,8 +97,12 @@ def reconstruct(
     models : models by role: loaded, by name, or by file; a role that is left out takes the first known one that fits
     run : progress and seed; silent with seed 0 by default
     """
-    from recon3d.methods.roles import models_for
+    from recon3d.methods.roles import settled
     from recon3d.run import SilentRun
 
-    chosen = make_method(method, settings) if isinstance(method, str) else method
-    return chosen.reconstruct(problem, models_for(chosen, problem, models), run or SilentRun())
+    asked = make_method(method, settings) if isinstance(method, str) else method
+    chosen, found, reason = settled(asked, problem, models)
+    run = run or SilentRun()
+    if reason:
+        run.note(reason)
+    return chosen.reconstruct(problem, found, run)

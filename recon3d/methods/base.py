@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
@@ -27,11 +29,17 @@ class Reconstruction:
     volume : the image, in the unit in which it leaves
     uncertainty : standard deviation per voxel, or None
     facts : numbers about the result, e.g. {"residual": 0.02}
+    others : further volumes on the same grid, by the names they get in the report and in files beside the output
+    details : plain values for the record, e.g. {"acquisition": {"order": ...}}
+    history : what a slice looked like after each iteration, (iteration, y, x), or None
     """
 
     volume: Volume
     uncertainty: Volume | None = None
     facts: Mapping[str, float | str] = field(default_factory=dict)
+    others: Mapping[str, Volume] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    history: NDArray[np.float32] | None = None
 
 
 class Method(BaseModel):
@@ -42,6 +50,7 @@ class Method(BaseModel):
     name : how configurations and the command line call it
     summary : one line for `recon3d methods`
     roles : the models it needs, role -> what it is for
+    kinds : role -> kind of its model (`recon3d.priors.cards.KINDS`), where that is no denoiser
     separable : whether slabs of slices are problems of their own wherever the operator allows it
     volumes : how many image volumes it holds at its peak, for the memory plan
     """
@@ -51,6 +60,12 @@ class Method(BaseModel):
     name: ClassVar[str]
     summary: ClassVar[str]
     roles: ClassVar[Mapping[str, str]] = {}
+    kinds: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def needed(self) -> Mapping[str, str]:
+        """The roles that these settings need; all of `roles` where settings do not matter."""
+        return self.roles
 
     @property
     def separable(self) -> bool:
@@ -59,6 +74,15 @@ class Method(BaseModel):
     @property
     def volumes(self) -> float:
         return 4.0
+
+    def settle(
+        self, problem: Problem, given: Mapping[str, Any] | None = None, *, force: bool = False
+    ) -> tuple[Method, str]:
+        """The method that will run, and why where that was a choice ("" where it is this one).
+
+        `given` and `force` are as for `recon3d.methods.roles.models_for`.
+        """
+        return self, ""
 
     @abstractmethod
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:

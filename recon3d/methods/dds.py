@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from operators.differences import Boundary
 from operators.slices import SliceSampling
-from operators.tomography import RayTransform, filtered_backprojection
-from recon3d.errors import ConfigError, ModelError
-from recon3d.methods.base import Method, Models, Reconstruction, finish
+from recon3d.errors import ConfigError
+from recon3d.methods.base import Method, Models, Reconstruction
+from recon3d.methods.samples import Samples, denoiser_of, first_state, image_of_data, step_noise
+from recon3d.methods.supervised import reconstructor_of
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.ddim import EtaMode, ddim, fresh_fraction, noise_in
 from recon3d.sampling.grids import Final, Spacing, Step, karras_grid, lambda_grid, vp_grid
-from recon3d.sampling.noise import counter_noise
+from recon3d.sampling.multistep import extrapolate
 from recon3d.sampling.posterior import tweedie
 from recon3d.solvers.admm import SliceTV
-from recon3d.solvers.cg import conjugate_gradient
-from recon3d.solvers.data_step import CovarianceStep, LeastSquaresStep, slice_axis
+from recon3d.solvers.data_step import CovarianceStep, LeastSquaresStep
 
 SIGMA_MAX = 0.7
 """Noise at the start, in the prior's range: the data fix what is coarser, so steps above it are better spent below."""
-START_STEPS = 10
-"""Conjugate gradient steps of a start from the data; few, because they regularise."""
 
 
 class DDS(Method):
@@ -38,9 +37,16 @@ class DDS(Method):
 
     name: ClassVar[str] = "dds"
     summary: ClassVar[str] = "diffusion prior with conjugate gradients and TV between slices; few views, minutes"
-    roles: ClassVar[dict[str, str]] = {"prior": "denoiser of 2D slices"}
+    roles: ClassVar[dict[str, str]] = {
+        "prior": "denoiser of 2D slices",
+        "start": "network whose image is the start, for start=supervised (MRI)",
+    }
+    kinds: ClassVar[dict[str, str]] = {"start": "reconstructor"}
 
-    steps: int = Field(50, ge=1, description="network calls per sample")
+    steps: int = Field(50, ge=1, description="steps per sample, each with a network call unless it is held")
+    hold: int = Field(1, ge=1, description="call the network at each n-th step and the last, else reuse its answer")
+    reuse: bool = Field(False, description="odd slices take the deep features of their neighbours (thin slices)")
+    order: Literal[1, 2] = Field(1, description="of the step: DDIM, or DPM-Solver++ 2M (for 'posterior')")
     samples: int = Field(1, ge=1, description="runs; their mean is the result, their spread the uncertainty")
     grid: Literal["lambda", "karras", "vp"] = Field("lambda", description="noise levels: geometric, EDM, or DDS's own")
     sigma_max: float | None = Field(
@@ -49,8 +55,10 @@ class DDS(Method):
     sigma_min: float = Field(0.01, gt=0, description="noise at the end; the prior's smallest if that is more")
     spacing: Spacing = Field("leading_int", description="of the times of grid 'vp'; leading_int may give more steps")
     final: Final = Field("denoise", description="the end: a denoised image, as in DDS's code, or none")
-    start: Literal["noise", "fbp", "cgls", "interpolation"] = Field(
-        "noise", description="from noise, or late from an image of the data (interpolation: of measured slices)"
+    start: Literal["noise", "fbp", "cgls", "interpolation", "supervised"] = Field(
+        "noise",
+        description="from noise, or late from an image: of the data alone (interpolation: of measured slices), or of a "
+        "network (models.start)",
     )
     sigma_start: float = Field(1.0, gt=0, description="noise on the image of a late start")
     eta: float = Field(0.85, ge=0, le=1, description="share of the noise drawn anew at each step")
@@ -70,51 +78,59 @@ class DDS(Method):
     boundary: Boundary = Field("neumann", description="at the first and last slice; circular is DDS's code")
     z_init: Literal["Dx", "zeros"] = Field("Dx", description="first split variable; zeros is DDS's code")
 
+    @model_validator(mode="after")
+    def _posterior_is_exact(self) -> DDS:
+        if self.data == "posterior" and (self.hold > 1 or self.reuse):
+            raise ValueError("the data step 'posterior' needs the whole network at each step: leave hold and reuse out")
+        return self
+
+    @property
+    def needed(self) -> dict[str, str]:
+        return {role: purpose for role, purpose in self.roles.items() if role != "start" or self.start == "supervised"}
+
     @property
     def separable(self) -> bool:
-        return self.data in ("cg", "proximal")
+        return self.data in ("cg", "proximal") and not self.reuse
 
     @property
     def volumes(self) -> float:
-        return 10.0 if self.samples == 1 else 12.0
+        return 10.0 + 2 * (self.samples > 1) + (self.hold > 1) + (self.order == 2)
 
     @torch.no_grad()
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
-        prior = _prior(models, run.micro_batch)
+        prior = denoiser_of(self.name, models, run.micro_batch, reuse=self.reuse)
         task = problem.normalised(problem.normalization_from(prior.normalization, prior.card.units))
-        grid = self._grid(prior.card)
         data_step = self._data_step(task)
-        moments: dict[str, Tensor] = {}
-        if self.samples > 1:
-            moments = {name: problem.domain.zeros(problem.A.device) for name in ("mean", "deviation")}
-        first, saved = run.begin(self.samples * len(grid), dict(moments))
-        state = cast("dict[str, Tensor]", saved)
-        moments = {name: state[name] for name in moments}
-        data_step.state = {name: state[name] for name in ("z", "u") if name in state}
-        x, done = state.get("x", torch.empty(0)), first // len(grid)
-        del saved, state
+        samples = Samples(problem, self.samples, self._grid(prior.card))
+        data_step.state = samples.begin(run)
+        x = data_step.state.pop("x", torch.empty(0))
+        past = {name: data_step.state.pop(name) for name in ("held", "previous") if name in data_step.state}
 
-        for index in range(first, self.samples * len(grid)):
-            sample, step = index // len(grid), grid[index % len(grid)]
+        for index, sample, step in samples:
+            noise = partial(step_noise, problem, run, sample)
             if step.index == 0:
-                x, data_step.state = self._start(problem, task, step, prior.card, _noise(problem, run, sample, -1)), {}
-            xhat = self._denoise(prior, x, step, data_step, task.noise_std)
+                x, past, data_step.state = self._start(problem, task, step, prior.card, models, noise(-1)), {}, {}
+            xhat = self._denoise(prior, x, step, data_step, past)
+            self._weigh(data_step, step, task.noise_std, prior.card.sigma_data)
             x0 = data_step(xhat)
-            eps = noise_in(x, xhat if self.noise == "prior" else x0, step)
+            clean = xhat if self.noise == "prior" else x0  # whose noise goes on
+            if self.order == 2:
+                ahead = clean
+                if "previous" in past and step.b_next:
+                    ahead = extrapolate(clean, past["previous"], step, samples.grid[step.index - 1].sigma)
+                x0, past["previous"], clean = x0 + (ahead - clean), clean, ahead
+            eps = noise_in(x, clean, step)
             fraction = fresh_fraction(step, self.eta, self.eta_mode)
-            x = ddim(x0, eps, step, fraction, _noise(problem, run, sample, step.index) if fraction else None)
-            del xhat, eps
+            x = ddim(x0, eps, step, fraction, noise(step.index) if fraction else None)
+            del xhat, clean, eps
             if step.last:
-                x, done = x / step.a_next, sample + 1
-                moments = _accumulate(moments, x, done)
+                x = x / step.a_next
+                samples.add(x)
             metrics = {"residual": data_step.residual, "sigma": step.sigma}
-            if not run.step(index, {"x": x, **data_step.state, **moments}, metrics):
+            if not run.step(index, {"x": x, **past, **data_step.state, **samples.state}, metrics):
                 x = x0
                 break
-        image, spread = (moments["mean"], None) if moments and done else (x, None)
-        if moments and done > 1:
-            spread = (moments["deviation"] / (done - 1)).sqrt() * task.normalization.scale
-        return finish(problem, task.physical(image), spread, residual=task.residual(image))
+        return samples.finish(task, x, self, prior.card)
 
     def _grid(self, card: Any) -> list[Step]:
         """Never noisier than the prior was trained for, nor than a late start wants."""
@@ -139,51 +155,40 @@ class DDS(Method):
             noise_norm2 = (self.discrepancy * task.noise_std) ** 2 * (2 if task.A.range.is_complex else 1)
         return LeastSquaresStep(task.A, task.y, cg_steps=self.cg_steps, noise_norm2=noise_norm2)
 
-    def _denoise(self, prior: Any, x: Tensor, step: Step, data_step: Any, noise_std: float | None) -> Tensor:
-        """E[x0 | x] by Tweedie; tells the data step how far to trust it: v = Var[x0 | x] for a white Gaussian prior."""
+    def _denoise(self, prior: Any, x: Tensor, step: Step, data_step: Any, past: dict[str, Tensor]) -> Tensor:
+        """E[x0 | x] by Tweedie, or the last one again where it is held."""
+        if "held" in past and step.index % self.hold and not step.last:
+            return past["held"]
         x = x / step.a if step.a != 1 else x
         if self.data == "posterior":
             xhat, data_step.covariance = tweedie(prior.denoise, x, step.sigma)
-            return xhat
-        if self.gamma is not None:
-            data_step.damping = 1.0 / self.gamma if self.data != "cg" else 0.0
-        elif noise_std is not None and self.data != "cg":
-            variance = 1.0 / (1.0 / prior.card.sigma_data**2 + 1.0 / step.sigma**2)
-            data_step.damping = self.noise_weight * noise_std**2 / variance
-        return cast(Tensor, prior.denoise(x, step.sigma))
+        else:
+            xhat = cast(Tensor, prior.denoise(x, step.sigma))
+        if self.hold > 1:
+            past["held"] = xhat
+        return xhat
 
-    def _start(self, problem: Problem, task: Normalised, step: Step, card: Any, noise: Tensor) -> Tensor:
+    def _weigh(self, data_step: Any, step: Step, noise_std: float | None, sigma_data: float) -> None:
+        """Tell the data step how far to trust the denoised image: v = Var[x0 | x] for a white Gaussian prior."""
+        if self.data in ("cg", "posterior"):
+            return
+        if self.gamma is not None:
+            data_step.damping = 1.0 / self.gamma
+        elif noise_std is not None:
+            variance = 1.0 / (1.0 / sigma_data**2 + 1.0 / step.sigma**2)
+            data_step.damping = self.noise_weight * noise_std**2 / variance
+
+    def _start(
+        self, problem: Problem, task: Normalised, step: Step, card: Any, models: Models, noise: Tensor
+    ) -> Tensor:
         """The image, or what is known of it before the scan, with noise of the first level."""
         if self.start == "noise":
             mean, std = (0.0, 1.0) if self.grid == "vp" else (card.mean, card.sigma_data)  # DDS starts at N(0, 1)
-            return noise.mul_(math.hypot(step.a * std, step.b)).add_(step.a * mean)
-        if self.start == "fbp" and isinstance(problem.A, RayTransform):
-            image = task.normalization.apply(filtered_backprojection(problem.A, problem.y, filter="hann"))
+            return first_state(step, noise, mean, std)
+        if self.start == "supervised":
+            image = task.normalization.apply(reconstructor_of(self.name, models, "start")(problem, "sense"))
         elif self.start == "interpolation" and isinstance(problem.A, SliceSampling):
             image = task.normalization.apply(problem.A.interpolated(problem.y))
         else:
-            batch_ndim = 0 if slice_axis(task.A) is None else 1
-            image = conjugate_gradient(task.A.gram, task.A.H(task.y), max_steps=START_STEPS, batch_ndim=batch_ndim).x
+            image = image_of_data(problem, task, fbp=self.start == "fbp")
         return noise.mul_(step.b).add_(image, alpha=step.a)
-
-
-def _prior(models: Models, micro_batch: int) -> Any:
-    if "prior" not in models:
-        raise ModelError("Method 'dds' needs a denoiser: give models={'prior': ...}; see `recon3d models`.")
-    prior = models["prior"]
-    return prior.configured(micro_batch=micro_batch) if hasattr(prior, "configured") else prior
-
-
-def _noise(problem: Problem, run: Run, sample: int, step: int) -> Tensor:
-    space = problem.domain
-    key = {"seed": run.seed, "sample": sample, "step": step, "first_slice": problem.first_slice}
-    return counter_noise(space.shape, **key, dtype=space.dtype, device=problem.A.device)
-
-
-def _accumulate(moments: dict[str, Tensor], x: Tensor, count: int) -> dict[str, Tensor]:
-    """Mean and summed squared deviation of the samples so far (Welford 1962)."""
-    if not moments:
-        return {}
-    away = x - moments["mean"]
-    mean = moments["mean"].add(away, alpha=1.0 / count)
-    return {"mean": mean, "deviation": moments["deviation"] + (away.conj() * (x - mean)).real}

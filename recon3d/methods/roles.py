@@ -9,7 +9,9 @@ from typing import Any
 from recon3d.errors import ConfigError, ModelError
 from recon3d.grid import AffineGrid
 from recon3d.methods.base import Method
-from recon3d.priors import Card, fit, list_models, load_model
+from recon3d.priors import BaseCard, fit, list_models, load_model
+from recon3d.priors.cards import ReconstructorCard
+from recon3d.priors.reconstructor import sampling_misfits
 from recon3d.problem import Problem
 
 
@@ -27,34 +29,51 @@ def models_for(
     Raises
     ------
     ConfigError
-        For a role the method does not have.
+        For a role that the method, with its settings, does not have.
     ModelError
         If a model does not fit (each misfit is named), or none does.
     """
     given = given or {}
-    strangers = sorted(set(given) - set(method.roles))
+    strangers = sorted(set(given) - set(method.needed))
     if strangers:
-        roles = ", ".join(method.roles) or "none"
+        roles = ", ".join(method.needed) or "none"
         raise ConfigError(f"models.{strangers[0]}: method '{method.name}' has the roles: {roles}.")
-    return {role: _model(role, purpose, problem, given.get(role), force) for role, purpose in method.roles.items()}
+    return {
+        role: _model(role, purpose, method.kinds.get(role, "denoiser"), problem, given.get(role), force)
+        for role, purpose in method.needed.items()
+    }
 
 
-def misfits(card: Card, problem: Problem) -> list[str]:
+def settled(
+    method: Method, problem: Problem, given: Mapping[str, Any] | None = None, *, force: bool = False
+) -> tuple[Method, dict[str, Any], str]:
+    """The method that will run (another one where `method` chooses), its models, and the reason of a choice."""
+    chosen, reason = method.settle(problem, given, force=force)
+    if reason:  # a model that was given for a method that was not chosen is not missed
+        given = {role: model for role, model in (given or {}).items() if role in chosen.needed}
+    return chosen, models_for(chosen, problem, given, force=force), reason
+
+
+def misfits(card: BaseCard, problem: Problem) -> list[str]:
     """Every way in which the scan is unlike what the model was trained on."""
     voxel_mm = problem.grid.voxel_mm if isinstance(problem.grid, AffineGrid) else None
     found = fit(card, modality=problem.kind or None, voxel_mm=voxel_mm, shape=problem.domain.shape)
+    if card.spatial_dims != 2:
+        found.append(f"the prior {card.name} denoises whole volumes, methods ask slice by slice")
     if card.complex_image != problem.domain.is_complex:
         kinds = {True: "complex", False: "real"}
         found.append(
             f"the prior {card.name} takes {kinds[card.complex_image]} images, "
             f"the scan makes {kinds[problem.domain.is_complex]} ones"
         )
+    if isinstance(card, ReconstructorCard):
+        found += sampling_misfits(card, problem)
     return found
 
 
-def _model(role: str, purpose: str, problem: Problem, given: Any, force: bool) -> Any:
+def _model(role: str, purpose: str, kind: str, problem: Problem, given: Any, force: bool) -> Any:
     if given is None:
-        cards = [entry.card for entry in list_models() if entry.card is not None]
+        cards = [entry.card for entry in list_models() if entry.card is not None and entry.card.kind == kind]
         fitting = [card for card in cards if not misfits(card, problem)]
         if not fitting:
             reasons = "; ".join(f"{card.name}: {misfits(card, problem)[0]}" for card in cards) or "none is installed"
@@ -64,7 +83,9 @@ def _model(role: str, purpose: str, problem: Problem, given: Any, force: bool) -
         given = fitting[0].name
     model = load_model(given, device=problem.A.device) if isinstance(given, str | Path) else given
     card = getattr(model, "card", None)
-    wrong = misfits(card, problem) if isinstance(card, Card) else []
+    if isinstance(card, BaseCard) and card.kind != kind:
+        raise ModelError(f"models.{role} is for a {kind} ({purpose}), {card.name} is a {card.kind}: choose another.")
+    wrong = misfits(card, problem) if isinstance(card, BaseCard) else []
     if wrong and not force:
         raise ModelError(f"{'; '.join(wrong)}. Choose another model, or give --force-prior.")
     return model

@@ -6,7 +6,6 @@ Every method speaks of ``sigma = b / a``; a schedule says at which time t a netw
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -127,7 +126,7 @@ def vp_cosine(steps: int = 1000, offset: float = 0.008, largest: float = 0.999) 
     return VP(tuple(np.minimum(1 - abar[1:] / abar[:-1], largest).tolist()))
 
 
-def to_x0(kind: Prediction, prediction: Tensor, x: Tensor, a: float, b: float) -> Tensor:
+def to_x0(kind: Prediction, prediction: Tensor, x: Tensor, a: float | Tensor, b: float | Tensor) -> Tensor:
     """E[x0 | x] from what a network predicted at ``x = a x0 + b n``.
 
     eps: n; v: a n - b x0 (Salimans, Ho 2022); velocity: n - x0 (flow matching); score: -(x - a x0) / b^2.
@@ -145,7 +144,7 @@ def to_x0(kind: Prediction, prediction: Tensor, x: Tensor, a: float, b: float) -
     raise ModelError(f"Expected a prediction of eps, x0, v, velocity or score, got {kind!r}.")
 
 
-def from_x0(kind: Prediction, x0: Tensor, x: Tensor, a: float, b: float) -> Tensor:
+def from_x0(kind: Prediction, x0: Tensor, x: Tensor, a: float | Tensor, b: float | Tensor) -> Tensor:
     """The inverse of `to_x0`."""
     if kind == "x0":
         return x0
@@ -159,22 +158,3 @@ def from_x0(kind: Prediction, x0: Tensor, x: Tensor, a: float, b: float) -> Tens
     if kind == "score":
         return -eps / b
     raise ModelError(f"Expected a prediction of eps, x0, v, velocity or score, got {kind!r}.")
-
-
-@dataclass(frozen=True)
-class PredictionDenoiser:
-    """A network of another family as a `Denoiser`: asked at a(t) x and t, where b(t) / a(t) is the sigma wanted.
-
-    Parameters
-    ----------
-    network : (x_t, t) -> prediction, on (..., slice, y, x)
-    """
-
-    network: Callable[[Tensor, float], Tensor]
-    schedule: Schedule
-    kind: Prediction
-
-    def denoise(self, x: Tensor, sigma: float | Tensor, cond: Tensor | None = None) -> Tensor:
-        t = self.schedule.time(float(sigma))
-        a, b = self.schedule.a(t), self.schedule.b(t)
-        return to_x0(self.kind, self.network(a * x, t), a * x, a, b)

@@ -49,8 +49,8 @@ def apply_to_slices(
         raise ShapeError(f"Expected a condition of shape {tuple(x.shape)}, got {tuple(cond.shape)}.")
     moved = x.movedim(axis, -3)
     lead, size = moved.shape[:-2], moved.shape[-2:]
-    images = _to_channels(moved)
-    conditions = None if cond is None else _to_channels(cond.movedim(axis, -3))
+    images = to_channels(moved)
+    conditions = None if cond is None else to_channels(cond.movedim(axis, -3))
     count = len(images)
     sigmas = torch.as_tensor(sigma, dtype=images.dtype, device=x.device)
     sigmas = sigmas.expand(count) if sigmas.ndim == 0 else sigmas.expand(lead).reshape(count)
@@ -69,7 +69,7 @@ def apply_to_slices(
             answer = network(batch.contiguous(memory_format=torch.channels_last), sigmas[index], condition)
             pieces.append(answer[: stop - start, :, : size[0], : size[1]].to(images.dtype))
     out = torch.cat(pieces) if pieces else images
-    return _from_channels(out, complex_image=x.is_complex()).reshape(*lead, *size).movedim(-3, axis)
+    return from_channels(out, complex_image=x.is_complex()).reshape(*lead, *size).movedim(-3, axis)
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
@@ -92,11 +92,12 @@ def fast_dtype(device: torch.device | str) -> torch.dtype | None:
     return torch.bfloat16 if flags & {"avx512_bf16", "amx_bf16"} else None
 
 
-def _to_channels(x: Tensor) -> Tensor:
-    """(..., y, x) -> (slices, 1 or 2, y, x) real."""
+def to_channels(x: Tensor) -> Tensor:
+    """(..., y, x) -> (slices, channels, y, x), real: one channel, or two of a complex image (real, imaginary)."""
     flat = x.reshape(-1, *x.shape[-2:])
     return torch.stack([flat.real, flat.imag], dim=1) if x.is_complex() else flat[:, None]
 
 
-def _from_channels(images: Tensor, *, complex_image: bool) -> Tensor:
+def from_channels(images: Tensor, *, complex_image: bool) -> Tensor:
+    """(slices, channels, y, x) -> (slices, y, x), the inverse of `to_channels`."""
     return torch.complex(images[:, 0], images[:, 1]) if complex_image else images[:, 0]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from recon3d.errors import InputError, ShapeError
 from recon3d.evaluation.metrics import Metrics, plane_axes
 from recon3d.grid import AffineGrid
+from recon3d.report.acquisition import acquisition_card
 from recon3d.report.charts import convergence
 from recon3d.report.checks import Check, check_result
 from recon3d.report.encode import HU_RANGE, Stored, as_series, encode, reduced, reduced_shape
@@ -56,6 +57,7 @@ def case_report(
     title: str = "",
     notes: Mapping[str, str] | None = None,
     side_by_side: bool = False,
+    history: NDArray[np.float32] | None = None,
     budget: int = BUDGET,
 ) -> str:
     """The page of a case, as text.
@@ -77,6 +79,7 @@ def case_report(
     title : heading; by default the method of the record
     notes : name of a layer -> a remark that stands under it
     side_by_side : open with all images in one plane instead of three planes of the first
+    history : a slice after each iteration, (iteration, y, x); animated where the record tells an acquisition
 
     Raises
     ------
@@ -112,6 +115,7 @@ def case_report(
     sections = [
         _metrics_card(metrics),
         _checks_card([] if side_by_side else check_result(main, record)),
+        _card("Acquisition", acquisition_card(told, history), wide=True) if (told := record.get("acquisition")) else "",
         trace_card(record.get("trace")),
         _plan_card(record),
         _settings_card(record),

@@ -74,7 +74,7 @@ def middle_slices_png(image: NDArray[Any], grid: Grid | None = None) -> bytes:
         grid = AffineGrid.patient(image.shape, 1.0)
     turned = planes_of(Volume(image, grid))
     mm = max(min(grid.voxel_mm), max(max(plane["width"], plane["height"]) for plane in turned) / 320)
-    planes = [_turned(image, plane, mm) for plane in turned]
+    planes = [turned_slice(image, plane, mm) for plane in turned]
     low, high = (float(v) for v in np.percentile(np.concatenate([p.ravel() for p in planes]), (1, 99.5)))
     height = max(p.shape[0] for p in planes)
     canvas = np.zeros((height, sum(p.shape[1] for p in planes) + 8), np.uint8)
@@ -87,7 +87,7 @@ def middle_slices_png(image: NDArray[Any], grid: Grid | None = None) -> bytes:
     return _png(canvas)
 
 
-def _turned(image: NDArray[Any], plane: Mapping[str, Any], mm: float) -> NDArray[np.float32]:
+def turned_slice(image: NDArray[Any], plane: Mapping[str, Any], mm: float) -> NDArray[np.float32]:
     """The middle slice of a plane as it lies in the report, by the nearest voxels, in square pixels of `mm`."""
     flat = np.take(image, image.shape[plane["axis"]] // 2, plane["axis"])
     flat = np.nan_to_num(np.abs(flat) if np.iscomplexobj(flat) else flat).astype(np.float32)

@@ -17,24 +17,34 @@ from numpy.typing import NDArray
 import recon3d
 from operators.blocks import Blocks
 from operators.reduce import norm
-from recon3d.acquisitions import is_stack_of_slices, on_grid, select_views, water_attenuation_per_mm
+from recon3d.acquisitions import (
+    in_frames,
+    is_stack_of_slices,
+    on_grid,
+    select_views,
+    still,
+    water_attenuation_per_mm,
+)
 from recon3d.acquisitions.ct_checks import doubts, field_of_view
 from recon3d.acquisitions.image import image_scan
 from recon3d.acquisitions.mri import split_readout
-from recon3d.config import ReconstructConfig, SimulateConfig, parse_bytes
+from recon3d.acquisitions.seismic import fold_of
+from recon3d.config import EvidenceConfig, ReconstructConfig, SimulateConfig, parse_bytes
 from recon3d.errors import ConfigError, DeviceError, InputError, MissingPackageError
-from recon3d.grid import AffineGrid
-from recon3d.io import atomic_path, load, save
+from recon3d.grid import AffineGrid, SurveyGrid
+from recon3d.io import atomic_path, load, save, segy
 from recon3d.io.atomic import check_output
 from recon3d.io.formats import format_for, writer_for
 from recon3d.io.inspect import dead_coils
+from recon3d.io.nifti import check_even_times
 from recon3d.io.parts import magnitude, phase
 from recon3d.methods import make_method
 from recon3d.methods.base import Method, Reconstruction
-from recon3d.methods.roles import models_for
+from recon3d.methods.roles import misfits, settled
 from recon3d.preprocessing.pipeline import preprocess, sentences
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import choose_device, set_threads
+from recon3d.runtime.evidence import NOTES, Evidence, classical_method, gather, layers_of, volumes_needed
 from recon3d.runtime.memory import MEBI, MemoryPlan, peak_memory, plan_memory
 from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import ProgressReport
@@ -54,6 +64,9 @@ class CasePlan:
     scan, problem, method, models : what will be solved, and by what
     memory : slabs and micro-batch
     key : identifies the run for resuming
+    reason : why this method, where it was chosen by method 'auto'
+    misfits : in which ways the scan is unlike what a forced model was trained on
+    evidence : what will lie beside the result
     """
 
     scan: Scan
@@ -65,6 +78,9 @@ class CasePlan:
     device: str
     key: str
     input_hash: str
+    reason: str = ""
+    misfits: Sequence[str] = ()
+    evidence: EvidenceConfig | None = None
 
     def told(self) -> list[str]:
         """What was done to the scan before, what it lacks and what can hardly be right, for the record."""
@@ -80,6 +96,14 @@ class CasePlan:
         """Which CT projector computes, and why; empty for other scans."""
         return str(getattr(self.problem.A, "chosen", ""))
 
+    def warnings(self) -> list[str]:
+        """What a person should know before the first iteration."""
+        forced = [f"Warning: {misfit}; what the image shows may be the prior's alone." for misfit in self.misfits]
+        told = [*([self.reason] if self.reason else []), *forced]
+        if self.method.roles and self.evidence is None:
+            told.append("No evidence beside the result: for that the whole volume has to fit into the memory.")
+        return told
+
     def lines(self) -> list[str]:
         """The plan for a person."""
         memory = self.memory
@@ -93,6 +117,7 @@ class CasePlan:
             f"method   {self.method.name}  "
             + "  ".join(f"{k}={v}" for k, v in self.method.model_dump(mode="json").items()),
             *(f"model    {role}: {model.card.name}" for role, model in self.models.items()),
+            *(f"note     {line}" for line in self.warnings()),
             f"compute  {self.device}, {self.threads} threads, {slabs}"
             + (f", micro-batch {memory.micro_batch}" if self.models else ""),
             *([f"rays     {self.projector}"] if self.projector else []),
@@ -131,6 +156,11 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     views = known.views
     if views.every != 1 or views.arc_deg is not None or views.start_deg is not None:
         scan = select_views(scan, views.every, views.start_deg, views.arc_deg)
+    series = known.series.model_dump(exclude_none=True, exclude_defaults=True)
+    if series.pop("still", False):
+        scan = still(scan)
+    elif series:
+        scan = in_frames(scan, **series)
     chosen = known.mri.model_dump(exclude_none=True, exclude_defaults=True)
     if chosen and scan.kind != "mri":
         raise ConfigError(
@@ -161,16 +191,26 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
         raise ConfigError(
             f"'complex' and 'phase' are for complex images, that of '{scan.name}' is real: leave them out."
         )
-    method = make_method(config.method.name, config.method.settings)
-    models = models_for(method, problem, config.models, force=config.force_prior)
+    asked = make_method(config.method.name, config.method.settings)
+    method, models, reason = settled(asked, problem, config.models, force=config.force_prior)
     network = max((model.bytes_per_slice(problem.domain.shape[-2:]) for model in models.values()), default=0)
     limit = parse_bytes(config.run.max_memory) if config.run.max_memory is not None else None
     memory = plan_memory(problem, method, limit, config.run.micro_batch, network)
     input_hash = fingerprint(path)
-    key = run_key(
-        input_hash, config.model_dump(mode="json"), {role: model.card.sha256 for role, model in models.items()}
-    )
-    return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash)
+    decisive = {**config.model_dump(mode="json"), "settled": method.model_dump(mode="json")}
+    key = run_key(input_hash, decisive, {role: model.card.sha256 for role, model in models.items()})
+    forced = [misfit for model in models.values() for misfit in misfits(model.card, problem)]
+    evidence = _evidence(problem, method, config, memory)
+    return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash, reason, forced, evidence)
+
+
+def _evidence(problem: Problem, method: Method, config: ReconstructConfig, memory: MemoryPlan) -> EvidenceConfig | None:
+    """What will lie beside the result: of a learned one, and where the whole volume fits into the memory."""
+    if not method.roles or memory.slab < problem.domain.shape[-3]:
+        return None
+    needed = volumes_needed(config.evidence, classical_method(problem, config.evidence))
+    whole = needed * problem.domain.nbytes + 3 * problem.A.range.nbytes
+    return config.evidence if whole <= memory.limit else None
 
 
 def _support(scan: Scan, choice: str | None) -> NDArray[Any] | None:
@@ -219,6 +259,9 @@ def reconstruct_case(
         check_output(_beside(output, "phase"), overwrite)
     began = time.perf_counter()
     plan = plan_case(path, config)
+    for layer in layers_of(plan.evidence) if plan.evidence else ():
+        check_output(_beside(output, layer), overwrite)
+    _check_series(plan.problem, output, overwrite)
     progress = None if quiet else ProgressReport(plan.method.name)
     with CaseRun(
         seed=config.run.seed,
@@ -230,13 +273,19 @@ def reconstruct_case(
         device=plan.device,
         preview=LivePreview(sibling(output, ".preview.html"), plan.method.name, plan.problem.grid) if preview else None,
     ) as run:
+        for line in plan.warnings():
+            run.note(line)
         result = reconstruct_in_slabs(plan.problem, plan.method, plan.models, run, plan.memory.slab)
+        evidence = Evidence()
+        if plan.evidence is not None:
+            evidence = gather(plan.problem, result, plan.models, plan.evidence, run.aside())
         record = {
             "recon3d": recon3d.__version__,
             "input": {"path": str(path), "sha256": plan.input_hash},
             "config": config.model_dump(mode="json"),
             "method": {"name": plan.method.name, **plan.method.model_dump(mode="json")},
             "models": {role: model.card.model_dump(include={"name", "sha256"}) for role, model in plan.models.items()},
+            "misfits": list(plan.misfits),
             "key": plan.key,
             "result": {
                 "units": result.volume.units,
@@ -245,24 +294,45 @@ def reconstruct_case(
                 **result.facts,
                 **_misfit(plan.problem, result),
             },
+            "evidence": dict(evidence.facts),
             "plan": {"threads": plan.threads, "device": plan.device, "projector": plan.projector, **vars(plan.memory)},
             "seconds": round(time.perf_counter() - began, 2),
             "peak_memory": peak_memory(),
             "notes": [*plan.told(), *run.notes],
             "trace": run.trace,
             "versions": versions(),
+            **result.details,
         }
-        write_result(result, output, record, overwrite, _volumes(result, output, config))
+        headers = {"like": path, "read_as": config.read} if segy.matches(path) else None
+        live = fold_of(plan.scan) > 0 if plan.scan.kind == "seismic" else None
+        volumes = _volumes(result, output, config, evidence)
+        write_result(result, output, record, overwrite, volumes, evidence, headers=headers, live=live)
         run.finish(sibling(output, ".html"))
     return result
 
 
 def write_result(
-    result: Reconstruction, output: Path, record: Mapping[str, Any], overwrite: bool, volumes: Mapping[Path, Volume]
+    result: Reconstruction,
+    output: Path,
+    record: Mapping[str, Any],
+    overwrite: bool,
+    volumes: Mapping[Path, Volume],
+    evidence: Evidence,
+    *,
+    headers: Mapping[str, Any] | None = None,
+    live: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Volumes by their files, picture, report and, last, the record that says they are whole: all, or nothing."""
+    """Volumes by their files, picture, report and, last, the record that says they are whole: all, or nothing.
+
+    Parameters
+    ----------
+    headers : options of SEG-Y outputs: the file whose headers they take over
+    live : which traces of a survey were recorded, for its picture
+    """
+    from recon3d.report.animation import animated
     from recon3d.report.html import case_report
     from recon3d.report.pictures import three_planes
+    from recon3d.report.seismic import survey_sheet
 
     written: list[Path] = []
     with ExitStack() as outputs:  # files get their names when it ends, the last entered first
@@ -274,11 +344,17 @@ def write_result(
         write_record(temporary(sibling(output, ".recon.json")), record, overwrite=True)
         if isinstance(result.volume.grid, AffineGrid):
             temporary(sibling(output, ".png")).write_bytes(three_planes(result.volume))
-        layers = {"result": result.volume, "uncertainty": result.uncertainty}
-        report = case_report({name: layer for name, layer in layers.items() if layer is not None}, record)
+            if _moves(result.volume.data.ndim, len(result.volume.data)):
+                temporary(sibling(output, ".gif")).write_bytes(animated(result.volume))
+        elif isinstance(result.volume.grid, SurveyGrid):
+            temporary(sibling(output, ".png")).write_bytes(survey_sheet(result.volume, live))
+        layers = {"result": result.volume, "uncertainty": result.uncertainty, **evidence.volumes, **result.others}
+        shown = {name: layer for name, layer in layers.items() if layer is not None}
+        told = {"uncertainty": str(result.facts["error_bar"])} if "error_bar" in result.facts else {}
+        report = case_report(shown, record, notes={**NOTES, **told}, history=result.history)
         temporary(sibling(output, ".html")).write_text(report, encoding="utf-8")
         for path, volume in volumes.items():
-            save(volume, temporary(path))
+            save(volume, temporary(path), **(headers or {} if writer_for(path)[0] == "segy" else {}))
         for path in written:  # a full disk may show only now; no file has its name yet
             with path.open("rb") as stream:
                 os.fsync(stream)
@@ -309,6 +385,8 @@ def _misfit(problem: Problem, result: Reconstruction) -> dict[str, float]:
     shape = tuple(problem.domain.shape)
     if not problem.noise.is_known or "residual" not in result.facts or result.volume.data.shape != shape:
         return {}
+    if "acquisition" in result.details:  # a part of the data was measured, and the others were never looked at
+        return {}
     A, y = problem.noise.whiten(problem.A, problem.y)
     gap = A(problem.image(result.volume)) - y
     blocks = y.tensors if isinstance(y, Blocks) else (y,)
@@ -323,19 +401,38 @@ def _values(volume: Volume, config: ReconstructConfig) -> str:
     return ("complex" if config.complex else "magnitude") + (", phase beside it" if config.phase else "")
 
 
-def _volumes(result: Reconstruction, output: Path, config: ReconstructConfig) -> dict[Path, Volume]:
+def _volumes(result: Reconstruction, output: Path, config: ReconstructConfig, evidence: Evidence) -> dict[Path, Volume]:
     """The volumes that are written, by their files, the output last."""
     volumes = {}
     if config.phase:
         volumes[_beside(output, "phase")] = phase(result.volume)
     if result.uncertainty is not None:
         volumes[_beside(output, "uncertainty")] = result.uncertainty
+    for name, volume in evidence.volumes.items():
+        volumes[_beside(output, name)] = magnitude(volume)
+    for name, other in result.others.items():
+        volumes[_beside(output, name)] = other if config.complex else magnitude(other)
     return volumes | {output: result.volume if config.complex else magnitude(result.volume)}
 
 
-def _beside(output: Path, word: str) -> Path:
-    """The file of another volume beside the output: ``a.nii.gz`` and "phase" give ``a.phase.nii.gz``."""
-    for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".npy"):
+def _moves(axes: int, frames: int) -> bool:
+    return axes == 4 and frames > 1
+
+
+def _check_series(problem: Problem, output: Path, overwrite: bool) -> None:
+    """Refuse before any work what a file cannot hold of a series."""
+    shape = problem.domain.shape
+    if problem.domain.axes[0] != "t" or not _moves(len(shape), shape[0]):
+        return
+    check_output(sibling(output, ".gif"), overwrite)
+    if problem.times_s is not None and output.name.lower().endswith((".nii", ".nii.gz")):
+        check_even_times(problem.times_s)
+
+
+def _beside(output: Path, name: str) -> Path:
+    """The file of another volume beside the output: ``a.nii.gz`` and "null space" give ``a.null-space.nii.gz``."""
+    word = name.replace(" ", "-")
+    for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".npy", ".sgy", ".segy"):
         if output.name.endswith(suffix):
             return sibling(output, f".{word}{suffix}")
     return output.with_name(f"{output.name}.{word}")

@@ -59,3 +59,13 @@ def draw_mri_folders(
         if progress is not None:
             progress(len(written), total)
     return written
+
+
+def draw_series_file(output: Path, kind: Any, *, overwrite: bool = False, **settings: Any) -> None:
+    """Write a drawn series; settings of `recon3d.synthetic.dynamic.draw_series`."""
+    from recon3d.io import save
+    from recon3d.io.atomic import check_output
+    from recon3d.synthetic.dynamic import draw_series
+
+    check_output(output, overwrite)
+    save(draw_series(kind, **settings), output, overwrite=overwrite)

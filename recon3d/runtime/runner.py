@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from recon3d.errors import InputError, Interrupted
-from recon3d.run import State
+from recon3d.run import SilentRun, State
 from recon3d.runtime.checkpoint import Checkpoint, on_device, read_checkpoint, write_checkpoint
 from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import ProgressReport
@@ -128,9 +128,32 @@ class CaseRun:
         if self._progress is not None:
             self._progress.say(message)
 
+    def aside(self) -> Aside:
+        """A run for work beside the case, which the same signals stop."""
+        return Aside(self)
+
+    def stop_if_asked(self) -> None:
+        """Leave by `Interrupted` where a signal came."""
+        if self._signal is not None:
+            raise Interrupted(
+                "Interrupted after the last iteration; the same command goes on from its last checkpoint."
+            )
+
     def finish(self, report: Path | None = None) -> None:
         """The result is on disk: the checkpoint is not needed any more, and the preview leads to the report."""
         if self._preview is not None and report is not None:
             self._preview.finish(report)
         if self._file is not None:
             self._file.unlink(missing_ok=True)
+
+
+class Aside(SilentRun):
+    """A run without state or progress that is stopped with the case it belongs to."""
+
+    def __init__(self, case: CaseRun) -> None:
+        super().__init__(case.seed, case.micro_batch)
+        self._case = case
+
+    def step(self, index: int, state: State, metrics: Mapping[str, float]) -> bool:
+        self._case.stop_if_asked()
+        return True

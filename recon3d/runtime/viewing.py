@@ -1,4 +1,4 @@
-"""Reports of results that lie on disk: made from the volume, its uncertainty and its record."""
+"""Reports of results that lie on disk: made from the volume, what lies beside it and its record."""
 
 from __future__ import annotations
 
@@ -43,9 +43,11 @@ def report_of(result: Path, layers: Mapping[str, Path] | None = None, *, overwri
     record = _record_of(result)
     for name, path in (layers or {}).items():
         shown[name] = load_volume(path, shown["result"])
-    spread = next((p for s in SUFFIXES if (p := sibling(result, f".uncertainty{s}")).exists()), None)
-    if spread is not None:
-        shown["uncertainty"] = load_volume(spread, shown["result"])
+    for layer in ("uncertainty", "classical", "residual", "null space"):
+        word = layer.replace(" ", "-")
+        found = next((p for s in SUFFIXES if (p := sibling(result, f".{word}{s}")).exists()), None)
+        if found is not None:
+            shown[layer] = load_volume(found, shown["result"])
     with atomic_path(page, overwrite=True) as temporary:
         temporary.write_text(page_of(shown, record), encoding="utf-8")
     return page

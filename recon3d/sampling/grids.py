@@ -12,11 +12,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from recon3d.errors import ConfigError
 
-__all__ = ["Final", "Spacing", "Step", "karras_grid", "lambda_grid", "vp_alpha_bar", "vp_grid", "vp_times"]
+__all__ = [
+    "Final",
+    "Spacing",
+    "Step",
+    "angle_grid",
+    "karras_grid",
+    "lambda_grid",
+    "reverse_sde_grid",
+    "vp_alpha_bar",
+    "vp_grid",
+    "vp_times",
+]
 
 Spacing = Literal["leading_int", "linspace", "trailing"]
 """Which of the training times are visited: multiples of ``length // count`` from 0 (public DDS; may give more than
@@ -34,7 +46,8 @@ class Step:
     Parameters
     ----------
     index : 0 for the noisiest
-    sigma, sigma_next : b / a; sigma_next is 0 where the step ends on the clean estimate
+    sigma, sigma_next : b / a; sigma_next is 0 where the step ends on the clean estimate. `reverse_sde_grid` alone asks
+        the network at a sigma that is not quite b / a.
     last : the last step of the grid
     """
 
@@ -80,11 +93,26 @@ def vp_grid(
     return _pair([(math.sqrt(abar[t]), math.sqrt(1 - abar[t])) for t in times], final)
 
 
-def lambda_grid(count: int, sigma_max: float, sigma_min: float, *, final: Final = "denoise") -> list[Step]:
-    """Steps with a = 1, evenly spaced in ``lambda = -log sigma``."""
+def lambda_grid(
+    count: int, sigma_max: float, sigma_min: float, *, final: Final = "denoise", preserving: bool = False
+) -> list[Step]:
+    """Steps evenly spaced in ``lambda = -log sigma``; with a = 1, or variance `preserving`: a^2 + b^2 = 1."""
     _check_range(count, sigma_max, sigma_min)
     sigmas = np.exp(np.linspace(math.log(sigma_max), math.log(sigma_min), count + (final == "none")))
-    return _pair([(1.0, float(sigma)) for sigma in sigmas], final)
+    sizes = np.hypot(1.0, sigmas) if preserving else np.ones_like(sigmas)
+    return _pair([(float(1 / n), float(sigma / n)) for sigma, n in zip(sigmas, sizes, strict=True)], final)
+
+
+def angle_grid(count: int) -> list[Step]:
+    """The cosine schedule of Active Diffusion Subsampling: a = cos t, b = sin t, t from arccos 0.02 to arccos 0.95.
+
+    Times are 1, 1 - 1/count ... 1/count of the way; it ends on the clean estimate at a noise of about a third of the
+    signal (Nolan et al., TMLR 2025, and their code).
+    """
+    _check_range(count, 1.0, 1.0)
+    low, high = math.acos(0.95), math.acos(0.02)
+    angles = [low + (high - low) * (1 - s / count) for s in range(count)]
+    return _pair([(math.cos(t), math.sin(t)) for t in angles], "denoise")
 
 
 def karras_grid(
@@ -94,6 +122,24 @@ def karras_grid(
     _check_range(count, sigma_max, sigma_min)
     roots = np.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), count + (final == "none"))
     return _pair([(1.0, float(root) ** rho) for root in roots], final)
+
+
+def reverse_sde_grid(count: int, sigma_max: float, sigma_min: float) -> list[Step]:
+    """The levels that score_sde's VE sampler visits, as public DiffusionMBIR runs it: for parity, not for quality.
+
+    Its times are ``linspace(1, 1e-10, count)`` in float32; the network is asked at ``sigma(t)``, the predictor steps
+    from ``sigma_i`` to ``sigma_(i-1)`` with ``i = floor(t (count - 1))``, which rounding makes repeat some levels and
+    skip others. `lambda_grid` visits each once.
+    """
+    _check_range(count, sigma_max, sigma_min)
+    ratio = math.log(sigma_max / sigma_min)
+    levels = [0.0, *np.exp(np.linspace(math.log(sigma_min), math.log(sigma_max), count))]
+    times = torch.linspace(1.0, 1e-10, count)  # its rounding is what matters
+    steps = []
+    for k, (t, i) in enumerate(zip(times.tolist(), (times * (count - 1)).long().tolist(), strict=True)):
+        high, low = float(levels[i + 1]), float(levels[i])
+        steps.append(Step(k, 1.0, high, sigma_min * math.exp(ratio * t), 1.0, low, low, k == count - 1))
+    return steps
 
 
 def _check_range(count: int, sigma_max: float, sigma_min: float) -> None:

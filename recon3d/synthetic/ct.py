@@ -33,7 +33,7 @@ _LEVELS_MM = {"pelvis": (10.0, 190.0), "abdomen": (200.0, 420.0), "thorax": (430
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
     """Where the grid lies in the body: body = to_body @ grid_mm + origin; and what is drawn there."""
 
     region: str
@@ -77,13 +77,13 @@ def anatomical_ct(
     if family is None:
         family = str(anatomy.choice(FAMILIES, p=list(_SHARES.values())))
     frame = _draw_frame(grid, family, anatomy)
-    canvas, still = _blank(grid, frame, surfaces)
+    canvas, still = blank_canvas(grid, frame, surfaces)
     if frame.region == "phantom":
         _draw_phantom(canvas, frame, anatomy)
     elif frame.region == "limb":
-        _draw_limbs(canvas, frame, anatomy)
+        draw_limbs(canvas, frame, anatomy)
     else:
-        _draw_body(canvas, frame, anatomy)
+        draw_body(canvas, frame, anatomy)
     _draw_surroundings(still, canvas, frame, anatomy)
     _add_texture(canvas, frame.region == "phantom", surfaces)
     data = _scan(canvas, family, scanner)
@@ -95,7 +95,7 @@ def anatomical_ct(
     )
 
 
-def _draw_frame(grid: AffineGrid, family: str, rng: np.random.Generator) -> _Frame:
+def _draw_frame(grid: AffineGrid, family: str, rng: np.random.Generator) -> Frame:
     """Choose region, size of the body, orientation and place of the frame."""
     field_mm = np.array(grid.shape[::-1]) * np.array(grid.voxel_mm[::-1])
     region = family
@@ -118,7 +118,7 @@ def _draw_frame(grid: AffineGrid, family: str, rng: np.random.Generator) -> _Fra
         origin = rng.normal(0, 0.06, 3) * extent * [1, 1, 3]
         if rng.random() < 0.25:
             origin += rng.uniform(-0.5, 0.5, 3) * extent
-        return _Frame(region, turn @ mirror, origin, field_mm)
+        return Frame(region, turn @ mirror, origin, field_mm)
     if region == "limb":
         origin = rng.normal(0, 12, 3)
     else:
@@ -132,10 +132,10 @@ def _draw_frame(grid: AffineGrid, family: str, rng: np.random.Generator) -> _Fra
         origin[:2] += rng.uniform(-1, 1, 2) * np.minimum(free + 15, half_body)
     elif rng.random() < 0.35:
         origin[:2] += rng.uniform(-1, 1, 2) * half_body
-    return _Frame(region, to_body, origin, extent)
+    return Frame(region, to_body, origin, extent)
 
 
-def _blank(grid: AffineGrid, frame: _Frame, rng: np.random.Generator) -> tuple[Canvas, Canvas]:
+def blank_canvas(grid: AffineGrid, frame: Frame, rng: np.random.Generator) -> tuple[Canvas, Canvas]:
     """Return an empty canvas whose body is bent by a smooth warp, and one without the warp, for what does not bend."""
     shape, voxel = (int(n) for n in grid.shape), grid.voxel_mm
     nz, ny, nx = shape
@@ -161,7 +161,7 @@ def _blank(grid: AffineGrid, frame: _Frame, rng: np.random.Generator) -> tuple[C
     return Canvas(hu, tissue, place + warp, bumps, frame.to_body, frame.origin_mm, warp, voxel), still
 
 
-def _draw_body(canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> None:
+def draw_body(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
     torso, stock, contrast = draw_torso(rng), draw_bone_stock(rng), draw_contrast(rng)
     reach = frame.extent_mm[2] / 2 + 30
     low, high = frame.origin_mm[2] - reach, frame.origin_mm[2] + reach
@@ -244,7 +244,7 @@ def _draw_body(canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> None:
         canvas.tissue[filled] = Tissue.DEVICE
 
 
-def _draw_limbs(canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> None:
+def draw_limbs(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
     scene = Scene()
     stock = draw_bone_stock(rng)
     vessel = draw_contrast(rng).artery_hu
@@ -273,7 +273,7 @@ def _draw_limbs(canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> None
     scene.paint(canvas)
 
 
-def _draw_phantom(canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> None:
+def _draw_phantom(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
     scene = Scene()
     extent = frame.extent_mm * rng.uniform(0.55, 1.25)
     add_test_object(scene, (float(extent[0]), float(extent[1]), float(extent[2])), rng)
@@ -292,7 +292,7 @@ def _draw_phantom(canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> No
     scene.paint(rigid)
 
 
-def _draw_surroundings(still: Canvas, canvas: Canvas, frame: _Frame, rng: np.random.Generator) -> None:
+def _draw_surroundings(still: Canvas, canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
     """Lay the object on a table, and leads on the object."""
     body = np.argwhere(canvas.tissue[:: max(canvas.tissue.shape[0] // 8, 1), ::4, ::4] > 0)
     scene = Scene()

@@ -98,8 +98,8 @@ def draw_mri(
     if contrast not in CONTRASTS:
         raise ConfigError(f"A contrast is one of {', '.join(CONTRASTS)}, got '{contrast}'.")
     fov = (shape[0] * 4.0, 220.0, 220.0) if anatomy == "brain" else (shape[0] * 3.0, 140.0, 140.0)
-    labels = (_brain if anatomy == "brain" else _knee)(shape, rng)
-    image = _signal(labels, contrast, rng) * _phase(labels.shape, rng)
+    labels = (brain_labels if anatomy == "brain" else knee_labels)(shape, rng)
+    image = _signal(labels, contrast, rng) * smooth_phase(labels.shape, rng)
     kspace, clean, _ = _measured(image, shape, coils, snr, rng, seed)
     return DrawnMRI(kspace, clean, contrast, fov)
 
@@ -185,46 +185,100 @@ def simulate_mri(
     seed: int = 0,
     finer: int = 2,
 ) -> Scan:
-    """A multi-coil scan of a magnitude volume, with a phase that is made up: the scan says so.
+    """A multi-coil scan of a volume; to magnitudes a phase is made up, and the scan says so.
 
     Parameters
     ----------
-    volume : real and not negative, (z, y, x); its first axis counts slices, its last the phase encodes
+    volume : complex, or real and not negative, (z, y, x); its first axis counts slices, its last the phase encodes
     coils : receive coils around the volume
     acceleration, centre_fraction, pattern : of the columns that are kept
     snr : bright tissue over the standard deviation of a coil image's noise; None for no noise
     seed : of phase, coils, pattern and noise
     finer : how many times finer than the volume the truth is represented in the plane; 1 is the inverse crime
     """
-    from operators.mri.sampling import column_mask
-
-    data = np.asarray(volume.data)
-    if data.ndim != 3 or np.iscomplexobj(data) or not isinstance(volume.grid, AffineGrid):
-        raise InputError(f"MRI is simulated from one real volume (z, y, x) on an AffineGrid, got {volume!r}.")
-    if not np.isfinite(data).all() or data.min() < 0 or not data.max() > 0:
-        raise InputError("MRI is simulated from magnitudes, finite and not negative, some above 0: check the volume.")
+    data, grid = _checked_truth(volume)
     if int(finer) != finer or finer < 1:
         raise ConfigError(f"'finer' is a whole number from 1, got {finer}.")
-    rng = np.random.default_rng(seed)
     from recon3d.synthetic.simulate import refined
 
-    image = refined(data.astype(np.float32), int(finer)) * _phase(
-        (data.shape[0], *(n * finer for n in data.shape[1:])), rng
-    )
+    rng = np.random.default_rng(seed)
+    if np.iscomplexobj(data):
+        image = refined(data.real, int(finer)) + 1j * refined(data.imag, int(finer))
+    else:
+        phase = smooth_phase((data.shape[0], *(n * finer for n in data.shape[1:])), rng)
+        image = refined(data.astype(np.float32), int(finer)) * phase
     kspace, _, std = _measured(image, data.shape, coils, snr, rng, seed, oversampling=1)
-    mask = column_mask(data.shape[2], acceleration, centre_fraction, pattern, seed % 2**32)
+    notes = [
+        f"simulated MRI: {coils} coils, acceleration {acceleration:g} ({pattern}, {centre_fraction:g} in the full "
+        f"centre), {'no noise' if snr is None else f'signal to noise {snr:g}'}, seed {seed}"
+    ]
+    if not np.iscomplexobj(data):
+        notes.append("the phase is synthetic: the volume held magnitudes only")
+    mask = _columns(data.shape[2], acceleration, centre_fraction, pattern, seed)
+    return _scan(kspace, mask, std, grid, "\n".join(notes))
+
+
+def scan_mri(
+    truth: Volume,
+    shape: tuple[int, int],
+    *,
+    coils: int = 8,
+    acceleration: float = 1.0,
+    centre_fraction: float = 0.08,
+    pattern: str = "equispaced_fraction",
+    snr: float | None = 40.0,
+    seed: int = 0,
+) -> tuple[Scan, NDArray[np.float32]]:
+    """A multi-coil scan of a complex volume that was drawn on a finer grid than it is measured on, and its target.
+
+    Parameters
+    ----------
+    truth : complex (z, y, x), a whole number of times finer than the scan in y and in x
+    shape : (y, x) of the scan; its last axis counts the phase encodes
+    coils, acceleration, centre_fraction, pattern, snr, seed : as of `simulate_mri`; everything is sampled by default
+
+    Returns
+    -------
+    scan, target : the target is the root sum of squares of the noise-free coil images, float32 (z, *shape)
+    """
+    data, grid = _checked_truth(truth)
+    times = [fine / n for fine, n in zip(data.shape[1:], shape, strict=True)]
+    if any(t < 1 or t != int(t) for t in times):
+        raise InputError(
+            f"The truth is drawn a whole number of times finer than the scan, got {data.shape[1:]} for {shape}."
+        )
+    rng = np.random.default_rng(seed)
+    kspace, target, std = _measured(
+        data.astype(np.complex64), (data.shape[0], *shape), coils, snr, rng, seed, oversampling=1
+    )
+    mask = _columns(shape[1], acceleration, centre_fraction, pattern, seed)
+    note = f"scanned drawing: {coils} coils, acceleration {acceleration:g}, signal to noise {snr}, seed {seed}"
+    return _scan(kspace, mask, std, grid.resampled((data.shape[0], *shape)), note), target
+
+
+def _checked_truth(volume: Volume) -> tuple[NDArray[Any], AffineGrid]:
+    """Values and grid of a volume that can be measured: finite, not all zero, and magnitudes where real."""
+    data = np.asarray(volume.data)
+    if data.ndim != 3 or not isinstance(volume.grid, AffineGrid):
+        raise InputError(f"MRI is simulated from one volume (z, y, x) on an AffineGrid, got {volume!r}.")
+    if not np.isfinite(data).all() or not np.abs(data).max() > 0:
+        raise InputError("MRI is simulated from finite values, some of them not 0: check the volume.")
+    if not np.iscomplexobj(data) and data.min() < 0:
+        raise InputError("MRI is simulated from magnitudes, finite and not negative, or from complex values.")
+    return data, volume.grid
+
+
+def _columns(n: int, acceleration: float, centre_fraction: float, pattern: str, seed: int) -> NDArray[np.bool_]:
+    from operators.mri.sampling import column_mask
+
+    return column_mask(n, acceleration, centre_fraction, pattern, seed % 2**32)
+
+
+def _scan(kspace: NDArray[np.complex64], mask: NDArray[np.bool_], std: float, grid: AffineGrid, note: str) -> Scan:
     sampled = np.ascontiguousarray(np.where(mask, kspace, np.complex64(0)).transpose(1, 0, 2, 3))
-    acquisition: dict[str, Plain] = {
-        "encoding": "2d",
-        "mask": mask,
-        "prepared": (
-            f"simulated MRI: {coils} coils, acceleration {acceleration:g} ({pattern}, {centre_fraction:g} in the full "
-            f"centre), {'no noise' if snr is None else f'signal to noise {snr:g}'}, seed {seed}\n"
-            "the phase is synthetic: the volume held magnitudes only"
-        ),
-    }
+    acquisition: dict[str, Plain] = {"encoding": "2d", "mask": mask, "prepared": note}
     noise: dict[str, Plain] = {"std": std} if std > 0 else {}
-    return Scan("mri", sampled, ("coil", "kz", "ky", "kx"), acquisition, volume.grid, noise, name="simulated mri")
+    return Scan("mri", sampled, ("coil", "kz", "ky", "kx"), acquisition, grid, noise, name="simulated mri")
 
 
 _HEADER = """<?xml version="1.0" encoding="utf-8"?>
@@ -278,7 +332,7 @@ def _fine(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return shape[0], 2 * shape[1], 2 * shape[2]
 
 
-def _brain(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+def brain_labels(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
     fine = _fine(shape)
     at = _coordinates(fine)
     at = (at[0] * rng.uniform(0.55, 0.75) + rng.uniform(-0.05, 0.15), at[1], at[2])
@@ -321,7 +375,7 @@ def _brain(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.
     return labels
 
 
-def _knee(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+def knee_labels(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
     fine = _fine(shape)
     at = _coordinates(fine)
     labels = np.zeros(fine, np.uint8)
@@ -377,7 +431,7 @@ def _signal(labels: NDArray[np.uint8], contrast: str, rng: np.random.Generator) 
     return np.maximum(image / table.max(), 0)
 
 
-def _phase(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.complex64]:
+def smooth_phase(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.complex64]:
     """A smooth phase: constant, linear (echo off centre) and uneven field."""
     z, y, x = _coordinates(shape)
     angle = rng.uniform(0, 2 * math.pi) + rng.uniform(-1.5, 1.5) * y + rng.uniform(-1.5, 1.5) * x
@@ -435,8 +489,8 @@ def _measured(
         full = _centre(_centre(full, 1, rows * oversampling), 2, columns) * np.float32(scale)
         full = (
             full
-            * _half_voxel(rows * oversampling, fine_rows // rows)[:, None]
-            * _half_voxel(columns, fine_columns // columns)
+            * centred_half_voxel(rows * oversampling, fine_rows // rows)[:, None]
+            * centred_half_voxel(columns, fine_columns // columns)
         )
         kspace[s] = full
         images = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(full, axes=(1, 2)), norm="ortho"), axes=(1, 2))
@@ -453,7 +507,7 @@ def _measured(
     return kspace, target, std
 
 
-def _half_voxel(n: int, finer: int) -> NDArray[np.complex64]:
+def centred_half_voxel(n: int, finer: int) -> NDArray[np.complex64]:
     """The phase that moves the origin from the centre voxel of the fine grid to that of the coarse one."""
     shift = (finer - 1) / (2 * finer)  # in coarse voxels
     return np.exp(2j * math.pi * shift * (np.arange(n) - n // 2) / n).astype(np.complex64)

@@ -25,6 +25,7 @@ from recon3d.errors import ConfigError, GeometryError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.scan import Scan
 from recon3d.synthetic.mri import simulate_mri
+from recon3d.synthetic.seismic_masks import simulate_seismic
 from recon3d.volume import Volume
 
 WATER_PER_MM = 0.0193
@@ -60,10 +61,12 @@ def simulate(
         If the kind or a setting is unknown.
     """
     settings = dict(settings)
-    kind = settings.pop("kind", "ct")
-    if kind not in SIMULATORS:
-        raise ConfigError(f"Scans of kind '{kind}' cannot be simulated: expected {', '.join(sorted(SIMULATORS))}.")
-    simulator = SIMULATORS[kind]
+    from recon3d.synthetic.dynamic_scans import SERIES  # which builds on this module
+
+    kind, known = settings.pop("kind", "ct"), {**SIMULATORS, **SERIES}
+    if kind not in known:
+        raise ConfigError(f"Scans of kind '{kind}' cannot be simulated: expected {', '.join(sorted(known))}.")
+    simulator = known[kind]
     taken = set(inspect.signature(simulator).parameters) - {"volume", "seed", "finer"}
     arguments = {**settings, **(noise or {})}
     for key in sorted(set(arguments) - taken):
@@ -202,7 +205,7 @@ def simulate_ct(
     )
 
 
-SIMULATORS: dict[str, Callable[..., Scan]] = {"ct": simulate_ct, "mri": simulate_mri}
+SIMULATORS: dict[str, Callable[..., Scan]] = {"ct": simulate_ct, "mri": simulate_mri, "seismic": simulate_seismic}
 
 
 def _stacked_integrals(

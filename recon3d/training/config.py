@@ -44,6 +44,7 @@ class Data(Section):
     flip_rows: bool = True
     flip_columns: bool = True
     transpose: bool = True
+    turned_share: float = Field(default=0.0, ge=0, le=1)  # of complex patches, given a global phase at random
     empty_share: float = Field(default=0.05, ge=0, le=1)  # of the patches that are nearly constant, keep this share
 
 
@@ -86,21 +87,18 @@ class CardText(Section):
     range: tuple[float, float] = (0.0, 1.2)
     voxel_mm: tuple[float, float] = (1.0, 4.0)
     orientation: Literal["axial", "coronal", "sagittal", "any"] = "axial"
+    smallest_side: int = Field(default=16, ge=1)
+    complex_image: bool = False
     licence: str = "Apache-2.0"
 
 
-class TrainConfig(Section):
-    """A training: `recon3d train CONFIG`."""
+class TrainingSettings(Section):
+    """What every training is told: network, optimiser, budget, place."""
 
     task: Literal["train"] = "train"
     description: str = ""
-    card: CardText
     work: Path
-    architecture: dict[str, Any] = Field(default_factory=lambda: {"kind": "unet2d"})
-    sigma_data: float = Field(default=0.25, gt=0)
-    mean: float = 0.25
-    data: Data = Data()
-    noise: Noise = Noise()
+    architecture: dict[str, Any]
     optimiser: Optimiser = Optimiser()
     budget: Budget = Budget()
     seed: int = Field(default=0, ge=0)
@@ -108,8 +106,24 @@ class TrainConfig(Section):
     device: str = "cpu"
     half: bool = True
 
+
+class TrainConfig(TrainingSettings):
+    """The training of a denoiser: `recon3d train CONFIG`."""
+
+    kind: Literal["denoiser"] = "denoiser"
+    card: CardText
+    architecture: dict[str, Any] = Field(default_factory=lambda: {"kind": "unet2d"})
+    sigma_data: float = Field(default=0.25, gt=0)
+    mean: float = 0.25
+    window: tuple[float, float] = (0.35, 0.65)  # normalised values (magnitudes) from black to white in the pictures
+    data: Data = Data()
+    noise: Noise = Noise()
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.noise.sigma_min >= self.noise.sigma_max:
             raise ValueError("noise.sigma_min must be below noise.sigma_max")
+        wanted = 2 if self.card.complex_image else 1
+        if self.architecture.get("image_channels", 1) != wanted:
+            raise ValueError(f"architecture.image_channels must be {wanted}, as card.complex_image says")
         return self

@@ -27,7 +27,10 @@ from recon3d.volume import Volume
 
 STEP = 2.0**-14  # one count of the int16 bank in normalised units: range -2..2, finer than any sigma asked for
 
-GENERATORS = {"anatomical-ct": "recon3d.synthetic.ct:anatomical_ct"}
+GENERATORS = {
+    "anatomical-ct": "recon3d.synthetic.ct:anatomical_ct",
+    "drawn-mr": "recon3d.synthetic.mri_anatomy:drawn_mr",
+}
 """Built-in generators of training volumes by name, as "module:function"."""
 
 
@@ -40,18 +43,27 @@ class Job:
     path: Path
     normalization: Normalization
     units: str
+    complex_image: bool = False
     file: Path | None = None
 
 
 def prepare_bank(
-    data: Data, normalization: Normalization, units: str, folder: Path, say: Callable[[str], None] = print
+    data: Data,
+    normalization: Normalization,
+    units: str,
+    folder: Path,
+    say: Callable[[str], None] = print,
+    *,
+    complex_image: bool = False,
 ) -> list[list[Path]]:
     """Make what is missing of every source's volumes and return their files, one list a source.
+
+    A file holds int16 counts of `STEP`, (z, y, x), or (z, 2, y, x) with real and imaginary part for complex images.
 
     A source has a folder of its own, named by a hash of its settings, so a changed setting never meets old volumes, and
     an interrupted run goes on where it stopped.
     """
-    jobs = [_jobs(source, normalization, units, folder) for source in data.sources]
+    jobs = [_jobs(source, normalization, units, complex_image, folder) for source in data.sources]
     missing = [job for source in jobs for job in source if not job.path.exists()]
     if missing:
         say(f"bank: {len(missing)} volumes to make with {data.workers} worker(s)")
@@ -67,7 +79,9 @@ def prepare_bank(
     return [[job.path for job in source] for source in jobs]
 
 
-def _jobs(source: SyntheticSource | FolderSource, normalization: Normalization, units: str, folder: Path) -> list[Job]:
+def _jobs(
+    source: SyntheticSource | FolderSource, normalization: Normalization, units: str, complex_image: bool, folder: Path
+) -> list[Job]:
     # `count` is left out of the key: a longer bank starts with the volumes of a shorter one.
     recipe = source.model_dump(mode="json", exclude={"count"})
     key = json.dumps([recipe, normalization.scale, normalization.offset], sort_keys=True)
@@ -80,7 +94,8 @@ def _jobs(source: SyntheticSource | FolderSource, normalization: Normalization, 
     else:
         files = [None] * source.count
     return [
-        Job(source, index, home / f"{index:06d}.npy", normalization, units, file) for index, file in enumerate(files)
+        Job(source, index, home / f"{index:06d}.npy", normalization, units, complex_image, file)
+        for index, file in enumerate(files)
     ]
 
 
@@ -99,10 +114,12 @@ def _make(job: Job) -> None:
         if not isinstance(loaded, Volume):
             raise InputError(f"Expected a volume in {job.file}, got {type(loaded).__name__}; train on volumes.")
         volume = loaded
-    if volume.units != job.units or np.iscomplexobj(volume.data):
-        got = f"{volume.data.dtype} in {volume.units}"
-        raise InputError(f"Expected real volumes in {job.units}, got {got} ({job.file or 'drawn'}).")
-    normalised = job.normalization.apply(np.asarray(volume.data, dtype=np.float32))
+    if volume.units != job.units or np.iscomplexobj(volume.data) != job.complex_image:
+        wanted = f"{'complex' if job.complex_image else 'real'} volumes in {job.units}"
+        raise InputError(f"Expected {wanted}, got {volume.data.dtype} in {volume.units} ({job.file or 'drawn'}).")
+    normalised = job.normalization.apply(np.asarray(volume.data))
+    if job.complex_image:
+        normalised = np.stack([normalised.real, normalised.imag], axis=-3)
     counts = np.clip(np.rint(normalised / STEP), -32768, 32767).astype(np.int16)
     job.path.parent.mkdir(parents=True, exist_ok=True)
     temporary = job.path.with_suffix(".part")
@@ -137,19 +154,20 @@ class Patches:
     Parameters
     ----------
     sources : the volume files of each source; sources are drawn equally often, volumes in proportion to their slices
+    channels : 1, or 2 for complex images
     """
 
-    def __init__(self, sources: list[list[Path]], data: Data, seed: int) -> None:
+    def __init__(self, sources: list[list[Path]], data: Data, seed: int, channels: int = 1) -> None:
         self.data = data
         self.seed = seed
         # Opened once; the operating system keeps of the maps what fits into memory.
-        self.volumes = [[_open(path) for path in files] for files in sources]
+        self.volumes = [[_open(path, channels) for path in files] for files in sources]
         self._starts = [np.cumsum([len(volume) for volume in volumes]) for volumes in self.volumes]
 
     def batch(self, step: int, part: int = 0) -> Tensor:
-        """Patches (batch, 1, side, side), float32, of training step `step`; `part` counts ranks and accumulation."""
+        """Patches (batch, channel, side, side), float32, of a training step; `part` counts ranks and accumulation."""
         side, count = self.patch(step)
-        return torch.stack([self.item(step, part * count + item, side) for item in range(count)])[:, None]
+        return torch.stack([self.item(step, part * count + item, side) for item in range(count)])
 
     def patch(self, step: int) -> tuple[int, int]:
         """(side, batch) of a step: the same on every rank."""
@@ -158,14 +176,18 @@ class Patches:
     def item(self, step: int, item: int, side: int) -> Tensor:
         random = np.random.default_rng([self.seed, step, 2, item])
         patch = self._crop(random, side)
-        while np.ptp(patch[::4, ::4]) < 0.02 and random.random() > self.data.empty_share:
+        while np.ptp(patch[0, ::4, ::4]) < 0.02 and random.random() > self.data.empty_share:
             patch = self._crop(random, side)  # air alone teaches nothing that a few examples do not
         if self.data.flip_rows and random.random() < 0.5:
-            patch = patch[::-1]
-        if self.data.flip_columns and random.random() < 0.5:
             patch = patch[:, ::-1]
+        if self.data.flip_columns and random.random() < 0.5:
+            patch = patch[..., ::-1]
         if self.data.transpose and random.random() < 0.5:
-            patch = patch.T
+            patch = patch.swapaxes(-1, -2)
+        if len(patch) == 2 and random.random() < self.data.turned_share:
+            turn = random.uniform(0, 2 * np.pi)
+            c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+            patch = np.stack([c * patch[0] - s * patch[1], s * patch[0] + c * patch[1]])
         return torch.from_numpy(np.ascontiguousarray(patch)) * random.uniform(*self.data.scale)
 
     def _crop(self, random: np.random.Generator, side: int) -> NDArray[np.float32]:
@@ -176,33 +198,34 @@ class Patches:
         image = self.volumes[source][which][index - int(starts[which])]
         zoom = random.uniform(*self.data.zoom) if random.random() < self.data.zoom_share else 1.0
         wanted = round(side / zoom)
-        rows, columns = (int(random.integers(max(0, size - wanted) + 1)) for size in image.shape)
-        patch = image[rows : rows + wanted, columns : columns + wanted].astype(np.float32) * np.float32(STEP)
-        missing = [wanted - size for size in patch.shape]
+        rows, columns = (int(random.integers(max(0, size - wanted) + 1)) for size in image.shape[1:])
+        patch = image[:, rows : rows + wanted, columns : columns + wanted].astype(np.float32) * np.float32(STEP)
+        missing = [wanted - size for size in patch.shape[1:]]
         if max(missing) > 0:
-            patch = np.pad(patch, [(0, size) for size in missing], mode="edge")
+            patch = np.pad(patch, [(0, 0), *((0, max(0, size)) for size in missing)], mode="edge")
         if wanted == side:
             return patch
-        tensor = torch.from_numpy(patch)[None, None]
+        tensor = torch.from_numpy(patch)[None]
         resized = F.interpolate(tensor, size=(side, side), mode="bicubic", align_corners=False, antialias=True)
-        return resized[0, 0].numpy()
+        return resized[0].numpy()
 
 
-def held_out_slices(files: list[Path], count: int, side: int) -> Tensor:
-    """Centre crops (count, 1, side, side) of slices spread evenly over the volumes, for validation."""
-    volumes = [_open(path) for path in files]
+def held_out_slices(files: list[Path], count: int, side: int, channels: int = 1) -> Tensor:
+    """Centre crops (count, channels, side, side) of slices spread evenly over the volumes, for validation."""
+    volumes = [_open(path, channels) for path in files]
     images = []
     for index in range(count):
         volume = volumes[index % len(volumes)]
         turn = index // len(volumes)
         image = volume[(2 * turn + 1) * len(volume) // (2 * -(-count // len(volumes)))]
-        padding = [(max(0, side - size) // 2, -(-max(0, side - size) // 2)) for size in image.shape]
-        image = np.pad(image, padding, mode="edge")
-        top, left = ((size - side) // 2 for size in image.shape)
-        images.append(image[top : top + side, left : left + side].astype(np.float32) * np.float32(STEP))
-    return torch.from_numpy(np.stack(images))[:, None]
+        padding = [(max(0, side - size) // 2, -(-max(0, side - size) // 2)) for size in image.shape[1:]]
+        image = np.pad(image, [(0, 0), *padding], mode="edge")
+        top, left = ((size - side) // 2 for size in image.shape[1:])
+        images.append(image[:, top : top + side, left : left + side].astype(np.float32) * np.float32(STEP))
+    return torch.from_numpy(np.stack(images))
 
 
-def _open(path: Path) -> NDArray[Any]:
+def _open(path: Path, channels: int) -> NDArray[Any]:
+    """(slices, channels, y, x), mapped."""
     volume: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return volume.reshape(-1, *volume.shape[-2:])
+    return volume.reshape(-1, channels, *volume.shape[-2:])

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from recon3d.priors.edm import EDMDenoiser
-from recon3d.priors.slices import apply_to_slices
+from recon3d.priors.slices import apply_to_slices, from_channels, to_channels
 
 
 def denoise(denoiser: EDMDenoiser, images: Tensor, sigma: float, dtype: torch.dtype | None) -> Tensor:
-    """images (batch, 1, y, x) -> E[x0 | x]."""
+    """images (batch, channel, y, x) -> E[x0 | x]."""
     multiple: int = denoiser.network.multiple  # type: ignore[assignment]
-    return apply_to_slices(denoiser, images[:, 0], sigma, multiple=multiple, compute_dtype=dtype)[:, None]
+    slices = from_channels(images, complex_image=images.shape[1] == 2)
+    return to_channels(apply_to_slices(denoiser, slices, sigma, multiple=multiple, compute_dtype=dtype))
 
 
 def noisy(images: Tensor, sigma: float) -> Tensor:
@@ -29,7 +30,7 @@ def noisy(images: Tensor, sigma: float) -> Tensor:
 def psnr_table(
     denoiser: EDMDenoiser, images: Tensor, sigmas: Sequence[float], dtype: torch.dtype | None
 ) -> dict[float, float]:
-    """PSNR in dB with range 1 (normalised units), over all images together."""
+    """PSNR in dB with range 1 (normalised units), over all images together, per real channel."""
     table = {}
     for sigma in sigmas:
         error = denoise(denoiser, noisy(images, sigma), sigma, dtype) - images
@@ -40,7 +41,7 @@ def psnr_table(
 def sample(
     denoiser: EDMDenoiser, noise: Tensor, sigma_min: float, sigma_max: float, dtype: torch.dtype | None, steps: int = 30
 ) -> Tensor:
-    """Images from noise (batch, 1, y, x) by deterministic first-order steps on a rho = 7 grid (Karras et al. 2022)."""
+    """Images from noise, shape kept, by deterministic first-order steps on a rho = 7 grid (Karras et al. 2022)."""
     ramp = np.linspace(sigma_max ** (1 / 7), sigma_min ** (1 / 7), steps) ** 7
     x = denoiser.mean + sigma_max * noise
     for sigma, following in zip(ramp, [*ramp[1:], 0.0], strict=True):
@@ -56,42 +57,52 @@ def draw_samples(
     path: Path,
     dtype: torch.dtype | None,
     *,
+    window: tuple[float, float],
+    channels: int,
     seed: int,
     side: int,
     device: torch.device,
 ) -> None:
-    noise = torch.randn((16, 1, side, side), generator=torch.Generator().manual_seed(seed)).to(device)
-    images = sample(denoiser, noise, sigma_min, sigma_max, dtype)
-    _sheet(path, [list(images[row : row + 8, 0]) for row in (0, 8)], ["", ""])
+    noise = torch.randn((16, channels, side, side), generator=torch.Generator().manual_seed(seed)).to(device)
+    panels = _panels(sample(denoiser, noise, sigma_min, sigma_max, dtype))
+    draw_sheet(path, [panels[:8], panels[8:]], ["", ""], window)
 
 
-def draw_denoising(denoiser: EDMDenoiser, images: Tensor, path: Path, dtype: torch.dtype | None) -> None:
+def draw_denoising(
+    denoiser: EDMDenoiser, images: Tensor, path: Path, dtype: torch.dtype | None, window: tuple[float, float]
+) -> None:
     """Columns in pairs: noisy and denoised; the last row is the truth, twice."""
     rows, labels = [], []
     images = images[:4]
     for sigma in (0.05, 0.2, 1.0):
         given = noisy(images, sigma)
         found = denoise(denoiser, given, sigma, dtype)
-        rows.append([panel for pair in zip(given[:, 0], found[:, 0], strict=True) for panel in pair])
+        rows.append([panel for pair in zip(_panels(given), _panels(found), strict=True) for panel in pair])
         labels.append(f"sigma {sigma:g}: noisy, denoised")
-    rows.append([panel for image in images[:, 0] for panel in (image, image)])
-    _sheet(path, rows, [*labels, "truth"])
+    rows.append([panel for image in _panels(images) for panel in (image, image)])
+    draw_sheet(path, rows, [*labels, "truth"], window)
 
 
-def draw_loss(log: Path, path: Path) -> None:
+def draw_loss(log: Path, path: Path, title: str = "weighted squared error") -> None:
     """The loss curve of a log.jsonl."""
     records = [json.loads(line) for line in log.read_text().splitlines()]
     points = [(record["step"], record["loss"]) for record in records if "loss" in record]
     figure, axes = _figure(6, 4)
     axes.plot(*zip(*points, strict=True) if points else ([], []))
-    axes.set(xlabel="step", ylabel="loss", yscale="log", title="weighted squared error")
+    axes.set(xlabel="step", ylabel="loss", yscale="log", title=title)
     figure.savefig(path, dpi=100)
 
 
-def _sheet(path: Path, rows: list[list[Tensor]], labels: list[str]) -> None:
+def _panels(images: Tensor) -> list[Tensor]:
+    """What of each image (channel, y, x) is shown: its values, or its magnitude."""
+    return list(images[:, 0] if images.shape[1] == 1 else torch.linalg.vector_norm(images, dim=1))
+
+
+def draw_sheet(path: Path, rows: list[list[Tensor]], labels: list[str], window: tuple[float, float]) -> None:
+    """Rows of panels (y, x) of one size, one label a row, black to white over `window`."""
     grid = torch.cat([torch.cat(list(row), dim=1) for row in rows]).cpu().numpy()
     figure, axes = _figure(grid.shape[1] / 100, grid.shape[0] / 100)
-    axes.imshow(grid, cmap="gray", vmin=0.35, vmax=0.65)  # normalised values: about -300 to 300 HU for CT
+    axes.imshow(grid, cmap="gray", vmin=window[0], vmax=window[1])
     axes.set_axis_off()
     side = rows[0][0].shape[0]
     for row, label in enumerate(labels):

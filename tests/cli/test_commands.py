@@ -215,7 +215,8 @@ def test_truncated_and_foreign_files(cli: Cli, here: Path, left: Left, name: str
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["reconstruct", "scan.h5", "o.nii.gz"], "Give a recipe with --config"),
+        (["reconstruct", "scan.h5", "o.nii.gz", "--time-budget", "soon"], "a time looks like 90s, 5m or 2h"),
+        (["reconstruct", "scan.h5", "o.nii.gz", *FBP, "--time-budget", "5m"], "method.budget of 'fbp' is not"),
         (["reconstruct", "scan.h5", "--config", "ct-parallel-fbp"], "Give an input and an output"),
         (["reconstruct", "no.h5", "o.nii.gz", *FBP], "no.h5"),
         (["reconstruct", "scan.h5", "o.nii.gz", "--config", "ct-paralel-fbp"], "did you mean 'ct-parallel-fbp'"),
@@ -241,8 +242,8 @@ def test_truncated_and_foreign_files(cli: Cli, here: Path, left: Left, name: str
         (["simulate", "truth.nii.gz", "o.nii.gz"], "NIfTI"),
         (["compare", "scan.h5", "--reference", "truth.nii.gz"], "scan.h5 holds a scan"),
         (["inspect", "no.h5"], "no.h5"),
-        (["models", "burn"], "takes list, show or verify"),
-        (["models", "show"], "needs the name"),
+        (["models", "burn"], "burn"),
+        (["models", "show"], "Missing argument 'name'"),
         (["models", "show", "nobody"], "nobody"),
         (["recnstruct"], "recnstruct"),
         (["simulate", "truth.nii.gz"], "Missing argument 'output'"),

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 import recon3d.methods.dds as module
@@ -21,14 +22,18 @@ from recon3d.errors import ConfigError, ModelError
 from recon3d.grid import AffineGrid
 from recon3d.methods.dds import DDS
 from recon3d.priors.analytic import DenseGaussian, PerfectDenoiser, StationaryGaussian
+from recon3d.priors.calibration import Calibration
 from recon3d.priors.cards import Card
 from recon3d.priors.edm import EDMDenoiser
 from recon3d.priors.model import Model
 from recon3d.priors.networks import build_network
+from recon3d.priors.reuse import SliceReuse
 from recon3d.problem import NoiseModel, Problem
 from recon3d.run import SilentRun
 from recon3d.sampling.grids import karras_grid, lambda_grid, vp_alpha_bar, vp_grid
 from recon3d.sampling.noise import counter_noise
+
+NOISE = "recon3d.methods.samples.counter_noise"
 
 
 @pytest.fixture(autouse=True)
@@ -207,8 +212,8 @@ def test_chains_follow_the_gaussian_recursion(kind: str, eta: float, T: int) -> 
     assert float((samples.T.cov() - V).norm()) < 3 * expected + 1e-12
 
 
-@pytest.mark.parametrize("grid", ["lambda", "vp"])
-def test_exact_posterior_mode(monkeypatch: pytest.MonkeyPatch, grid: str) -> None:
+@pytest.mark.parametrize(("grid", "order", "steps"), [("lambda", 1, 600), ("vp", 1, 1000), ("lambda", 2, 60)])
+def test_exact_posterior_mode(monkeypatch: pytest.MonkeyPatch, grid: str, order: int, steps: int) -> None:
     """eta = 0 is an affine map of the first noise: its image of the unit vectors is the covariance, without chance."""
     n, std = 6, 0.2
     mu, C = gaussian(n)
@@ -217,10 +222,10 @@ def test_exact_posterior_mode(monkeypatch: pytest.MonkeyPatch, grid: str) -> Non
     gain = C @ A.T @ torch.linalg.inv(A @ C @ A.T + std**2 * torch.eye(3, dtype=torch.float64))
     mean, covariance = mu + gain @ (y - A @ mu), C - gain @ A @ C
     starts = torch.cat([torch.zeros(1, n, dtype=torch.float64), torch.eye(n, dtype=torch.float64)]).reshape(n + 1, 2, 3)
-    monkeypatch.setattr(module, "counter_noise", lambda shape, **key: starts.clone())
+    monkeypatch.setattr(NOISE, lambda shape, **key: starts.clone())
     problem = make_problem(Slicewise(A, (n + 1, 2, 3)), y.expand(n + 1, -1).contiguous(), std)
     denoise = DenseGaussian(mu.reshape(2, 3), C).denoise
-    out = solve(problem, denoise, grid=grid, steps=1000 if grid == "vp" else 600,
+    out = solve(problem, denoise, grid=grid, order=order, steps=steps,
                 final="denoise", sigma_max=160.0, eta=0.0, data="posterior", noise="implied", cg_steps=8)  # fmt: skip
     images = torch.from_numpy(out.volume.data).reshape(n + 1, n)
     F = (images[1:] - images[0]).T
@@ -228,6 +233,77 @@ def test_exact_posterior_mode(monkeypatch: pytest.MonkeyPatch, grid: str) -> Non
     covariance_error = float((F @ F.T - covariance).norm() / covariance.norm())
     assert mean_error < 0.01
     assert covariance_error < 0.01
+
+
+# Order of the step --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_stationary_gaussian_flow_converges_at_its_order(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
+    """Without data the ODE of a Gaussian has a closed form: x - m scales by sqrt(c^2 + sigma^2)."""
+    shape, low, high = (1, 4, 4), 0.02, 20.0
+    power = (0.05 + torch.arange(16, dtype=torch.float64).reshape(4, 4).cos().square()) ** 2
+    power = (power + power.flip(0, 1).roll((1, 1), (0, 1))) / 2
+    nothing = make_problem(Slicewise(torch.full((1, 16), 1e-12, dtype=torch.float64), shape), normal(1, 1))
+    monkeypatch.setattr(DDS, "_data_step", lambda *args: NoData())
+    errors = []
+    for steps in (80, 160):
+        settings = {"steps": steps, "grid": "lambda", "sigma_max": high, "sigma_min": low, "final": "none"}
+        out = solve(nothing, StationaryGaussian(power).denoise, eta=0.0, order=order, **settings)
+        start = counter_noise(shape, seed=0, step=-1, dtype=torch.float64) * math.hypot(1.0, high)
+        exact = torch.fft.ifft2(((power + low**2) / (power + high**2)).sqrt() * torch.fft.fft2(start)).real
+        errors.append(float((torch.from_numpy(out.volume.data) - exact).square().mean().sqrt()))
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.15)
+
+
+def test_second_order_keeps_data_that_are_met_and_samples_the_posterior_in_fewer_steps() -> None:
+    A, truth = Slicewise(normal(7, 16, seed=1), (3, 4, 4)), normal(3, 4, 4)
+    denoise = StationaryGaussian(torch.ones(4, 4, dtype=torch.float64)).denoise
+    seen: list[float] = []
+
+    class Watching(SilentRun):
+        def step(self, index: int, state: Mapping[str, Any], metrics: Mapping[str, float]) -> bool:
+            seen.append(float((A(state["previous"]) - A(truth)).norm()))
+            return True
+
+    settings = {"order": 2, "noise": "implied", "data": "cg", "cg_steps": 20, "eta": 0.0, "steps": 6}
+    out = solve(make_problem(A, A(truth)), denoise, Watching(), **settings)
+    assert max(seen) < 1e-5
+    assert float(out.facts["residual"]) < 1e-6
+
+
+class NoData:
+    """A data step that knows nothing."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Tensor] = {}
+        self.residual = 0.0
+
+    def __call__(self, xhat: Tensor) -> Tensor:
+        return xhat
+
+
+# A held network -----------------------------------------------------------------------------------------------------
+
+
+def test_a_held_network_is_called_at_each_nth_step_and_the_last() -> None:
+    A, truth = Slicewise(normal(9, 16, seed=1), (3, 4, 4)), normal(3, 4, 4)
+    prior = StationaryGaussian(torch.ones(4, 4, dtype=torch.float64))
+    asked: list[float] = []
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        asked.append(sigma)
+        return prior.denoise(x, sigma)
+
+    problem = make_problem(A, A(truth))
+    plain = solve(problem, denoise, steps=8)
+    sigmas = list(asked)
+    asked.clear()
+    held = solve(problem, denoise, steps=8, hold=3)
+    assert asked == [sigmas[k] for k in (0, 3, 6, 7)]
+    assert not np.array_equal(held.volume.data, plain.volume.data)
+    with pytest.raises(ValidationError, match="leave hold and reuse out"):
+        DDS(data="posterior", hold=2)
 
 
 # Data -------------------------------------------------------------------------------------------------------------
@@ -286,7 +362,7 @@ def test_complex_images_turn_with_the_phase_of_their_data(monkeypatch: pytest.Mo
     for data in ("admm_tv", "cg", "proximal"):
         images = []
         for factor in (1.0, phase):
-            monkeypatch.setattr(module, "counter_noise", lambda shape, **key: counter_noise(shape, **key) * factor)  # noqa: B023
+            monkeypatch.setattr(NOISE, lambda shape, **key: counter_noise(shape, **key) * factor)  # noqa: B023
             out = solve(make_problem(A, A(truth) * factor), denoise, data=data, gamma=1.0, grid="lambda")
             images.append(torch.from_numpy(out.volume.data))
         torch.testing.assert_close(images[1], images[0] * phase, rtol=1e-9, atol=1e-9)
@@ -365,7 +441,7 @@ def test_slices_flipped_or_shifted(monkeypatch: pytest.MonkeyPatch, boundary: st
     ).denoise
     images = []
     for act in (lambda v: v, change):
-        monkeypatch.setattr(module, "counter_noise", lambda shape, **key: act(counter_noise(shape, **key)).contiguous())  # noqa: B023
+        monkeypatch.setattr(NOISE, lambda shape, **key: act(counter_noise(shape, **key)).contiguous())  # noqa: B023
         out = solve(make_problem(A, A(act(truth).contiguous())), denoise, boundary=boundary)
         images.append(torch.from_numpy(out.volume.data.copy()))
     torch.testing.assert_close(images[1], change(images[0]), rtol=1e-9, atol=1e-9)
@@ -405,6 +481,14 @@ def test_a_slab_gives_the_bits_of_the_whole(settings: dict) -> None:
         part = solve(problem.slab(start, stop), prior, SilentRun(micro_batch=4), steps=3, **settings).volume.data
         assert np.array_equal(part, whole[start:stop])
     assert not DDS(data="admm_tv").separable
+    assert not DDS(data="cg", reuse=True).separable  # a slice looks at its neighbours
+
+
+def test_reuse_asks_the_prior_through_slice_reuse() -> None:
+    problem, prior = ct(5), network()
+    found = solve(problem, prior, steps=3, reuse=True).volume.data
+    assert np.array_equal(found, solve(problem, SliceReuse(prior), steps=3).volume.data)
+    assert not np.array_equal(found, solve(problem, prior, steps=3).volume.data)
 
 
 def test_micro_batches_agree() -> None:
@@ -414,7 +498,14 @@ def test_micro_batches_agree() -> None:
         assert np.abs(image - images[0]).max() < 1e-5 * np.abs(images[0]).max()
 
 
-@pytest.mark.parametrize("settings", [{"samples": 3, "data": "admm_tv"}, {"samples": 1, "data": "cg", "start": "fbp"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"samples": 3, "data": "admm_tv"},
+        {"samples": 1, "data": "cg", "start": "fbp"},
+        {"samples": 2, "data": "admm_tv", "hold": 2, "order": 2},
+    ],
+)
 def test_a_killed_run_goes_on_to_the_same_bits(settings: dict) -> None:
     problem, prior = ct(5), network()
     steps, total = 3, 3 * settings["samples"]
@@ -446,8 +537,21 @@ def test_mean_and_spread_of_samples() -> None:
     assert out.volume.data == pytest.approx(stack.mean(0), abs=1e-6)
     assert out.uncertainty is not None
     assert out.uncertainty.data == pytest.approx(stack.std(0, ddof=1), abs=1e-6)
+    assert str(out.facts["error_bar"]).startswith("Spread of 3 samples: no error bar")
+    common = {"method": "dds", "samples": 3, "found_on": "drawn scans"}
+    found = (
+        Calibration(settings={"steps": 9}, factor=7.0, **common),
+        Calibration(settings={"steps": 4, "data": "admm_tv"}, factor=2.5, **common),
+    )
+    known = Model(prior.card.model_copy(update={"calibration": found}), prior.network, half=False)
+    calibrated = solve(problem, known, steps=4, samples=3)
+    np.testing.assert_allclose(calibrated.uncertainty.data, 2.5 * out.uncertainty.data, rtol=1e-6)
+    assert np.array_equal(calibrated.volume.data, out.volume.data)
+    assert "90 % intervals cover the truth on drawn scans; not proven for other scans" in calibrated.facts["error_bar"]
+    assert "no error bar" in solve(problem, known, steps=4, samples=2).facts["error_bar"]
     single = solve(problem, prior, steps=4)
     assert single.uncertainty is None
+    assert "error_bar" not in single.facts
     assert np.array_equal(single.volume.data, problem.volume(kept[0] * 0.04).data)
 
 

@@ -11,7 +11,6 @@ from recon3d.priors.noise import (
     EDM,
     VE,
     FlowMatching,
-    PredictionDenoiser,
     from_x0,
     sigma_at,
     to_x0,
@@ -68,15 +67,6 @@ def test_predictions_convert_both_ways(kind: str, schedule: VE) -> None:
     truth = {"eps": n, "x0": x0, "v": a * n - b * x0, "velocity": n - x0, "score": -n / b}[kind]
     torch.testing.assert_close(to_x0(kind, truth, x, a, b), x0)  # type: ignore[arg-type]
     torch.testing.assert_close(from_x0(kind, x0, x, a, b), truth)  # type: ignore[arg-type]
-
-
-def test_a_vp_network_is_asked_at_sigma_b_over_a() -> None:
-    """The eps-network of a standard normal prior, eps(x_t, t) = b x_t, must give x / (1 + sigma^2)."""
-    schedule = vp_linear()
-    prior = PredictionDenoiser(lambda x, t: schedule.b(t) * x, schedule, "eps")
-    x = torch.linspace(-2, 2, 24, dtype=torch.float64).reshape(2, 3, 4)
-    for sigma in (0.005, 0.3, 5.0):
-        torch.testing.assert_close(prior.denoise(x, sigma), x / (1 + sigma**2))
 
 
 def test_an_unknown_prediction_is_named() -> None:

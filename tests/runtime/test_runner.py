@@ -47,6 +47,17 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_work_beside_the_case_stops_with_it() -> None:
+    with CaseRun(seed=3) as run:
+        count_to(2, run)
+        aside = run.aside()
+        assert aside.seed == 3
+        count_to(5, aside)
+        assert len(run.trace) == 2  # it is not part of the case
+        with pytest.raises(Interrupted, match="goes on from its last checkpoint"):
+            count_to(5, aside, kill_at=1)
+
+
 def test_checkpoints_come_when_they_are_due(tmp_path: Path) -> None:
     for seconds, there in [(0.0, True), (1e6, False)]:
         path = tmp_path / str(seconds)

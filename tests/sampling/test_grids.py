@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recon3d.errors import ConfigError
-from recon3d.sampling.grids import karras_grid, lambda_grid, vp_alpha_bar, vp_grid, vp_times
+from recon3d.sampling.grids import angle_grid, karras_grid, lambda_grid, vp_alpha_bar, vp_grid, vp_times
 
 
 def test_vp_schedule_has_the_published_values() -> None:
@@ -88,3 +88,26 @@ def test_impossible_grids_are_refused() -> None:
     ):
         with pytest.raises(ConfigError):
             call()
+
+
+def test_the_angle_grid_is_that_of_ads() -> None:
+    """Rates of the published schedule at four times (1000 steps): signal, noise, their ratio."""
+    steps = angle_grid(1000)
+    for at, a, ratio in (
+        (0, 0.0200, 49.99),
+        (5, 0.0262, 38.2),
+        (50, 0.0816, 12.2),
+        (250, 0.3224, 2.94),
+        (500, 0.5945, 1.35),
+    ):
+        assert steps[at].a == pytest.approx(a, abs=1e-4)
+        assert steps[at].sigma == pytest.approx(ratio, rel=3e-3)
+        assert steps[at].a ** 2 + steps[at].b ** 2 == pytest.approx(1)
+    assert steps[-1].sigma == pytest.approx(0.3287, rel=0.01)
+    assert steps[-1].b_next == 0
+
+
+def test_a_preserving_grid_has_the_same_levels() -> None:
+    plain, preserving = lambda_grid(7, 2.0, 0.1), lambda_grid(7, 2.0, 0.1, preserving=True)
+    assert [s.sigma for s in preserving] == pytest.approx([s.sigma for s in plain])
+    assert all(s.a**2 + s.b**2 == pytest.approx(1) for s in preserving)

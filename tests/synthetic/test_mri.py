@@ -5,7 +5,15 @@ import pytest
 from recon3d.errors import ConfigError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.io.formats import load
-from recon3d.synthetic.mri import CONTRASTS, coil_sensitivities, draw_folders, draw_mri, simulate_mri, write_fastmri
+from recon3d.synthetic.mri import (
+    CONTRASTS,
+    coil_sensitivities,
+    draw_folders,
+    draw_mri,
+    scan_mri,
+    simulate_mri,
+    write_fastmri,
+)
 from recon3d.synthetic.simulate import simulate
 from recon3d.volume import Volume
 
@@ -103,11 +111,34 @@ def test_simulate_a_volume():
     assert not fast.data[..., ~fast.acquisition["mask"]].any()
 
 
+def test_a_complex_volume_keeps_its_phase():
+    angle = np.linspace(-1, 1, 32, dtype=np.float32)
+    scan = simulate_mri(volume().with_data(volume().data * np.exp(1j * angle)), coils=1, acceleration=1.0, snr=None)
+    flat = simulate_mri(volume().with_data(volume().data + 0j), coils=1, acceleration=1.0, snr=None)
+    assert "synthetic" not in scan.acquisition["prepared"]
+    inside = volume().data > 0
+    turned = np.angle(images_of(scan.data)[0] * images_of(flat.data)[0].conj())
+    assert np.abs(turned - angle)[inside].max() < 0.03
+
+
+def test_a_finer_drawing_is_scanned_without_the_inverse_crime():
+    fine = Volume(np.repeat(np.repeat(volume().data, 2, 1), 2, 2) + 0j, AffineGrid.centred((2, 64, 64), (3, 0.5, 0.5)))
+    scan, target = scan_mri(fine, (32, 32), coils=3, snr=None, seed=2)
+    assert scan.data.shape == (3, 2, 32, 32)
+    assert scan.grid.voxel_mm == pytest.approx((3, 1, 1))
+    assert scan.grid.centre_mm == pytest.approx(fine.grid.centre_mm)
+    np.testing.assert_allclose(np.sqrt((np.abs(images_of(scan.data)) ** 2).sum(0)), target, atol=1e-5)
+    # Cut out of the finer k-space, edges ring: the scan is not the drawing's pixel means.
+    assert np.ptp(target[0, 10:22, 12:20]) > 0.02 * target.max()
+
+
 def test_bad_input():
     with pytest.raises(InputError, match="not negative"):
         simulate_mri(volume().with_data(-volume().data))
-    with pytest.raises(InputError, match="one real volume"):
-        simulate_mri(volume().with_data(volume().data * 1j))
+    with pytest.raises(InputError, match="finite values"):
+        simulate_mri(volume().with_data(volume().data * 0))
+    with pytest.raises(InputError, match="whole number of times finer"):
+        scan_mri(volume(), (32, 20))
     with pytest.raises(ConfigError, match="'snr'"):
         simulate_mri(volume(), snr=0)
     with pytest.raises(ConfigError, match="'finer'"):

@@ -106,7 +106,7 @@ def test_patches_are_keyed(tmp_path: Path) -> None:
     assert not torch.equal(batches[0], batches[1])
     assert not torch.equal(Patches(sources, data, seed=4).batch(2), batches[2])
     # The second part of a step (another rank, or accumulation) are the next items of the same sequence.
-    assert torch.equal(first.batch(1, part=1)[0, 0], first.item(1, 4, 16))
+    assert torch.equal(first.batch(1, part=1)[0], first.item(1, 4, 16))
 
 
 def test_patches_are_crops_when_nothing_is_augmented(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from recon3d.priors.edm import EDMDenoiser
 from recon3d.training import train
 from recon3d.training.config import Noise, TrainConfig
 from recon3d.training.data import GENERATORS
-from recon3d.training.loop import TrainingState
+from recon3d.training.denoising import Denoising
 from recon3d.training.loss import denoising_loss, draw_sigma, pair_noise
+from recon3d.training.state import TrainingState
 from recon3d.volume import Volume
 
 
@@ -72,10 +73,10 @@ def test_a_resumed_training_gives_the_same_bits(tmp_path: Path, monkeypatch: pyt
 
     whole = TrainingState.train_step
 
-    def interrupted(state: TrainingState, patches: Any) -> float:
+    def interrupted(state: TrainingState) -> float:
         if state.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
-        return whole(state, patches)
+        return whole(state)
 
     monkeypatch.setattr(TrainingState, "train_step", interrupted)
     with pytest.raises(Interrupted, match=r"step 4"):
@@ -135,7 +136,8 @@ def test_paired_noise_is_the_nearest_permutation() -> None:
 
 
 def test_decay_follows_the_nearer_budget(tmp_path: Path) -> None:
-    state = TrainingState(_config(tmp_path, budget={"steps": 100, "minutes": 10.0}, optimiser={"warmup_steps": 0}))
+    config = _config(tmp_path, budget={"steps": 100, "minutes": 10.0}, optimiser={"warmup_steps": 0})
+    state = TrainingState(Denoising(config, lambda *_: None, 0, 1), config)
     for step, elapsed_s, progress in ((0, 0.0, 0.0), (50, 60.0, 0.5), (1, 450.0, 0.75), (1, 700.0, 7 / 6)):
         state.step, state.elapsed_s = step, elapsed_s
         assert state.progress == pytest.approx(progress)

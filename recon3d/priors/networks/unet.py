@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+AroundDeep = Callable[[Callable[[], Tensor]], Tensor]
+"""Stands around the levels below the finest: gets a function that computes their features, gives those to use."""
 
 
 class Block(nn.Module):
@@ -34,16 +38,14 @@ class Block(nn.Module):
 class NoiseEmbedding(nn.Module):
     """log sigma as sines and cosines, then two linear layers."""
 
-    frequencies: Tensor
-
     def __init__(self, width: int) -> None:
         super().__init__()
-        # Half periods from 16 e-folds (the whole range of sigma) down to half an e-fold.
-        self.register_buffer("frequencies", math.pi / 16 * torch.logspace(0, 5, 16, base=2), persistent=False)
         self.layers = nn.Sequential(nn.Linear(32, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
 
     def forward(self, log_sigma: Tensor) -> Tensor:
-        phase = log_sigma[:, None] * self.frequencies
+        # Half periods from 16 e-folds (the whole range of sigma) down to half an e-fold.
+        frequencies = math.pi / 16 * torch.logspace(0, 5, 16, base=2, device=log_sigma.device)
+        phase = log_sigma[:, None] * frequencies
         return self.layers(torch.cat([phase.cos(), phase.sin()], dim=1))
 
 
@@ -60,8 +62,9 @@ class UNet2d(nn.Module):
     condition_channels : images handed in beside the noisy one.
     detail : the input has the fine detail in units of sigma as further image channels (`recon3d.priors.edm.detail`).
 
-    Sides must be multiples of `multiple`; `recon3d.priors.slices` pads.
     """
+
+    allows_half = True
 
     def __init__(
         self,
@@ -100,7 +103,7 @@ class UNet2d(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, log_sigma: Tensor) -> Tensor:
+    def forward(self, x: Tensor, log_sigma: Tensor, around_deep: AroundDeep | None = None) -> Tensor:
         embedding = self.embedding(log_sigma)
         if self.patch > 1:
             x = F.pixel_unshuffle(x, self.patch)
@@ -110,16 +113,25 @@ class UNet2d(nn.Module):
             h = self.stem(x.to(self.stem.weight.dtype))
         if torch.is_autocast_enabled(x.device.type):
             h = h.to(torch.get_autocast_dtype(x.device.type))
-        skips = []
-        for level, blocks in enumerate(self.down_blocks):
-            for block in blocks:  # type: ignore[union-attr,attr-defined]
-                h = block(h, embedding)
-            if level < len(self.downs):
-                skips.append(h)
-                h = self.downs[level](h)
-        for level in reversed(range(len(self.ups))):
-            h = skips[level] + F.interpolate(self.ups[level](h), scale_factor=2.0, mode="nearest")
-            for block in self.up_blocks[level]:  # type: ignore[union-attr,attr-defined]
-                h = block(h, embedding)
+        for block in self.down_blocks[0]:  # type: ignore[union-attr]
+            h = block(h, embedding)
+        deep = self._deep(h, embedding) if around_deep is None else around_deep(lambda: self._deep(h, embedding))
+        h = h + F.interpolate(deep, scale_factor=2.0, mode="nearest")
+        for block in self.up_blocks[0]:  # type: ignore[union-attr]
+            h = block(h, embedding)
         h = self.out(F.silu(self.out_norm(h)))
         return F.pixel_shuffle(h, self.patch) if self.patch > 1 else h
+
+    def _deep(self, h: Tensor, embedding: Tensor) -> Tensor:
+        """All levels below the finest, brought back to its width at half its size."""
+        skips = []
+        for down, blocks in zip(self.downs, self.down_blocks[1:], strict=True):  # type: ignore[call-overload]
+            h = down(h)
+            for block in blocks:
+                h = block(h, embedding)
+            skips.append(h)
+        for level in reversed(range(1, len(self.ups))):
+            h = skips[level - 1] + F.interpolate(self.ups[level](h), scale_factor=2.0, mode="nearest")
+            for block in self.up_blocks[level]:  # type: ignore[union-attr,attr-defined]
+                h = block(h, embedding)
+        return cast(Tensor, self.ups[0](h))

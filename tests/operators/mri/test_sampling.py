@@ -7,7 +7,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from operators.mri.sampling import PATTERNS, column_mask, seeded
+from operators.errors import ShapeError
+from operators.mri.sampling import PATTERNS, Sampling, column_mask, describe_mask, seeded
 
 NEEDS_FASTMRI = (
     "needs the package fastmri: `pip install --no-deps fastmri==0.3.0; pip install runstats pandas requests`"
@@ -80,3 +81,30 @@ def test_a_centre_that_takes_all_is_the_mask(pattern: str, fraction: float) -> N
     lines = np.flatnonzero(mask)
     assert lines.size == (25 if pattern == "magic_fraction" else round(100 * fraction))
     assert np.array_equal(np.diff(lines), np.ones(lines.size - 1))
+
+
+@pytest.mark.parametrize("n", [96, 160, 320, 372])
+def test_masks_are_told_apart(n):
+    for acceleration, fraction in ((4, 0.08), (8, 0.04)):
+        for seed in range(6):
+            for pattern in ("equispaced", "equispaced_fraction", "magic", "magic_fraction", "random"):
+                columns = column_mask(n, acceleration, fraction, pattern, seed)
+                found = describe_mask(np.broadcast_to(columns, (5, n)))
+                assert found.pattern == ("random" if pattern == "random" else "equispaced"), (pattern, seed)
+                assert found.acceleration == pytest.approx(n / columns.sum())
+                assert round(n * fraction) / n <= found.centre < fraction + 6 / n
+
+
+def test_full_sparse_and_two_dimensional_masks():
+    assert describe_mask(np.ones((4, 6), bool)) == Sampling("full", 1.0, 1.0)
+    points = np.zeros((16, 16), bool)
+    points[::2, ::3] = points[5:11, 5:11] = True
+    found = describe_mask(points)
+    assert found.pattern == "2d"
+    assert found.centre == 36 / 256
+    partial = np.zeros((16, 16), bool)
+    partial[4:, ::2] = True  # partial Fourier along the readout: the missing rows say nothing of the columns
+    assert describe_mask(partial).acceleration == 2.0
+    assert describe_mask(np.eye(3, dtype=bool)[[0, 0]]) == Sampling("random", 3.0, 0.0)
+    with pytest.raises(ShapeError, match="without any sample"):
+        describe_mask(np.zeros((2, 2), bool))

@@ -1,0 +1,68 @@
+"""MSSA (Cadzow filtering): each frequency slice as a block-Hankel matrix of low rank."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from recon3d.methods.base import Method, Models, Reconstruction
+from recon3d.methods.seismic import finish_cube, sampling_of, windowed
+from recon3d.problem import Problem
+from recon3d.run import Run
+from recon3d.solvers.hankel import PlaneHankel
+
+
+PAD = 32
+"""Empty samples after a trace, so that its end does not meet its beginning."""
+
+
+class MSSA(Method):
+    """Oropeza and Sacchi, Geophysics 76 (2011) V25: rank reduction and the recorded traces in turn, by frequency.
+
+    Exact for a few plane waves; a window should be so small that its events are.
+    """
+
+    name: ClassVar[str] = "mssa"
+    summary: ClassVar[str] = "seismic: low rank in each frequency slice; few dips, noisy data, random gaps"
+
+    rank: int = Field(6, ge=1, description="dips in a window")
+    iterations: int = Field(15, ge=1, description="per frequency")
+    damping: float | None = Field(None, gt=0, description="exponent that weakens noise, 2 to 4; none by default")
+    band: float = Field(
+        1e-3, ge=0, lt=1, description="frequencies with less than this share of the strongest one's amplitude stay empty"
+    )
+    alpha: float = Field(1.0, gt=0, le=1, description="1 keeps recorded traces; less lets noise on them go")
+    window: tuple[int, int, int] | None = Field((32, 32, 128), description="(crossline, inline, sample) of windows")
+    overlap: float = Field(0.5, ge=0, lt=1, description="share of neighbouring windows in common")
+
+    @property
+    def volumes(self) -> float:
+        return 8.0
+
+    def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
+        A = sampling_of(problem, self.name)
+        data, live = A.gridded(problem.y), A.live
+        cube = windowed(run, data, self.window, self.overlap, lambda part: self._solve(data[part], live[part[:2]]))
+        return finish_cube(problem, cube, exact=self.alpha == 1)
+
+    def _solve(self, data: Tensor, live: Tensor) -> Tensor:
+        """The window of `data` filled."""
+        length = data.shape[2] + PAD
+        spectrum = torch.fft.rfft(data, length)
+        strength = torch.linalg.vector_norm(spectrum, dim=(0, 1))
+        kept = torch.nonzero(strength > self.band * strength.max()).flatten()
+        if len(kept) == 0:
+            return torch.zeros_like(data)
+        D = spectrum[..., kept].permute(2, 0, 1)
+        hankel = PlaneHankel((data.shape[0], data.shape[1]), data.device)
+        mask = live[..., 0]
+        s = D
+        for _ in range(self.iterations):
+            z = hankel.reduced(s, self.rank, self.damping)
+            s = self.alpha * D + (1 - self.alpha * mask) * z
+        filled = torch.zeros_like(spectrum)
+        filled[..., kept] = s.permute(1, 2, 0)
+        return torch.fft.irfft(filled, length)[..., : data.shape[2]]

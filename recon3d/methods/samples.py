@@ -1,0 +1,114 @@
+"""What methods that draw samples from a prior share: the prior, the noise of a step, the mean and spread of samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from torch import Tensor
+
+from operators.tomography import RayTransform, filtered_backprojection
+from recon3d.errors import ModelError
+from recon3d.methods.base import Method, Models, Reconstruction, finish
+from recon3d.priors.calibration import error_bar
+from recon3d.priors.reuse import SliceReuse
+from recon3d.problem import Normalised, Problem
+from recon3d.run import Run
+from recon3d.sampling.grids import Step
+from recon3d.sampling.noise import counter_noise
+from recon3d.solvers.cg import conjugate_gradient
+from recon3d.solvers.data_step import slice_axis
+
+START_STEPS = 10
+"""Conjugate gradient steps of an image of the data; few, because they regularise."""
+
+
+def denoiser_of(method: str, models: Models, micro_batch: int, *, reuse: bool = False) -> Any:
+    """The model in the role "prior", which sees `micro_batch` slices at once; `reuse` as of `SliceReuse`."""
+    if "prior" not in models:
+        raise ModelError(f"Method '{method}' needs a denoiser: give models={{'prior': ...}}; see `recon3d models`.")
+    prior = models["prior"]
+    card = getattr(prior, "card", None)
+    if card is not None and card.sigma_max < 2 * card.sigma_min:
+        raise ModelError(
+            f"Method '{method}' asks its prior at many levels of noise, {card.name} answers at sigma "
+            f"{card.sigma_max:.3g} only: choose a diffusion model; `recon3d models show NAME` tells the range of each."
+        )
+    prior = prior.configured(micro_batch=micro_batch) if hasattr(prior, "configured") else prior
+    return SliceReuse(prior) if reuse else prior
+
+
+def step_noise(problem: Problem, run: Run, sample: int, step: int, stage: int = 0) -> Tensor:
+    """Normal numbers for one draw of one step (-1: the start), the same for a slice in whatever slab it comes."""
+    space = problem.domain
+    key = {"seed": run.seed, "sample": sample, "step": step, "stage": stage, "first_slice": problem.first_slice}
+    return counter_noise(space.shape, **key, dtype=space.dtype, device=problem.A.device)
+
+
+def first_state(step: Step, noise: Tensor, mean: float, std: float) -> Tensor:
+    """``a x0 + b n`` for an image of which only mean and standard deviation are known; `noise` is overwritten."""
+    return noise.mul_(math.hypot(step.a * std, step.b)).add_(step.a * mean)
+
+
+def image_of_data(problem: Problem, task: Normalised, *, fbp: bool) -> Tensor:
+    """A classical image in the range of the task: FBP where asked for and possible, else a few conjugate gradients."""
+    if fbp and isinstance(problem.A, RayTransform):
+        return task.normalization.apply(filtered_backprojection(problem.A, problem.y, filter="hann"))
+    batch_ndim = 0 if slice_axis(task.A) is None else 1
+    return conjugate_gradient(task.A.gram, task.A.H(task.y), max_steps=START_STEPS, batch_ndim=batch_ndim).x
+
+
+class Samples:
+    """The steps of several samples, one sample after the other, and the mean and spread of those that are done.
+
+    Iterating gives (iteration, sample, step). A run that was stopped goes on at the step it had got to.
+
+    Parameters
+    ----------
+    count : samples
+    grid : steps of each
+    """
+
+    def __init__(self, problem: Problem, count: int, grid: Sequence[Step]) -> None:
+        self.problem, self.count, self.grid = problem, count, grid
+        self.done = self._first = 0
+        self.state: dict[str, Tensor] = {}
+        """Mean and summed squared deviation (Welford 1962) of the samples that are done; empty for a single one."""
+
+    def begin(self, run: Run) -> dict[str, Tensor]:
+        """Announce the iterations; returns what a stopped run had saved of the sample it was drawing."""
+        if self.count > 1:
+            zeros = self.problem.domain.zeros
+            self.state = {name: cast(Tensor, zeros(self.problem.A.device)) for name in ("mean", "deviation")}
+        self._first, saved = run.begin(self.count * len(self.grid), dict(self.state))
+        state = cast("dict[str, Tensor]", dict(saved))
+        self.state = {name: state.pop(name) for name in self.state}
+        self.done = self._first // len(self.grid)
+        return state
+
+    def __iter__(self) -> Iterator[tuple[int, int, Step]]:
+        for index in range(self._first, self.count * len(self.grid)):
+            yield index, index // len(self.grid), self.grid[index % len(self.grid)]
+
+    def add(self, x: Tensor) -> None:
+        """One more sample is done."""
+        self.done += 1
+        if self.state:
+            away = x - self.state["mean"]
+            mean = self.state["mean"].add(away, alpha=1.0 / self.done)
+            self.state = {"mean": mean, "deviation": self.state["deviation"] + (away.conj() * (x - mean)).real}
+
+    def finish(self, task: Normalised, x: Tensor, method: Method, card: Any) -> Reconstruction:
+        """The mean of the samples that are done with their error bar; `x` where there is one or none.
+
+        The error bar is the standard deviation of the samples, times the factor for this method and its settings where
+        the card of the prior holds one; the fact "error_bar" says which.
+        """
+        image, spread = (self.state["mean"] if self.state and self.done else x), None
+        facts: dict[str, float | str] = {"residual": task.residual(image)}
+        if self.state and self.done > 1:
+            known = getattr(card, "calibration", ())
+            factor, facts["error_bar"] = error_bar(known, method.name, method.model_dump(), self.done)
+            spread = (self.state["deviation"] / (self.done - 1)).sqrt() * (factor * task.normalization.scale)
+        return finish(self.problem, task.physical(image), spread, **facts)

@@ -1,0 +1,93 @@
+"""Interpolators: denoisers of cubes that also see which traces were recorded, and a first guess of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from operators.errors import ShapeError
+from operators.normalization import Normalization
+from recon3d.priors.cards import InterpolatorCard
+from recon3d.priors.edm import EDMDenoiser
+from recon3d.priors.networks import build_network
+from recon3d.priors.slices import fast_dtype
+
+
+class Interpolator:
+    """E[x0 | x0 + sigma n, y, m] of cubes: y the recorded traces, gaps filled by a first guess, and m their mask.
+
+    The network denoises what the guess misses, ``D = y + D_net(x - y, sigma; y, m)``: untrained it answers the guess.
+
+    Parameters
+    ----------
+    network : D_net on (batch, channel, x, y, t), preconditioned
+    micro_batch : cubes per call
+    half : bfloat16 where the device is fast at it
+    """
+
+    normalization = Normalization()
+    units = "1"
+
+    def __init__(self, card: InterpolatorCard, network: nn.Module, *, micro_batch: int = 1, half: bool = True) -> None:
+        self.card = card
+        self.network = network
+        self.micro_batch = micro_batch
+        self.half = half
+        self.bare: Any = network.network
+        self.compute_dtype = fast_dtype(self.device) if half else None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def bytes_per_slice(self, shape: Sequence[int]) -> int:
+        """Tiles bound the memory, not slices: see `bytes_per_tile`."""
+        return 0
+
+    def bytes_per_tile(self, shape: Sequence[int]) -> int:
+        """About what one tile (x, y, t) takes inside the network."""
+        return int(self.bare.bytes_per_voxel * shape[0] * shape[1] * shape[2])
+
+    def configured(self, *, micro_batch: int | None = None, half: bool | None = None) -> Interpolator:
+        """The same weights applied in another way."""
+        return Interpolator(
+            self.card,
+            self.network,
+            micro_batch=self.micro_batch if micro_batch is None else micro_batch,
+            half=self.half if half is None else half,
+        )
+
+    def denoise(self, x: Tensor, sigma: float | Tensor, cond: Tensor | None = None) -> Tensor:
+        """The clean cubes of noisy ones.
+
+        Parameters
+        ----------
+        x : (batch, x, y, t), in units of the root mean square of the recorded traces
+        sigma : one number, or one per cube
+        cond : (batch, 2, x, y, t): recorded traces with a guess elsewhere (`recon3d.solvers.gaps`), and their mask, 1 or 0
+        """
+        if cond is None or cond.shape != (len(x), 2, *x.shape[1:]):
+            got = "none" if cond is None else tuple(cond.shape)
+            raise ShapeError(f"The interpolator {self.card.name} needs traces and mask for {tuple(x.shape)}, got {got}.")
+        sigmas = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))
+        dtype = self.compute_dtype or torch.bfloat16
+        sides = x.shape[1:]
+        missed = _padded((x - cond[:, 0])[:, None], self.bare.multiple)
+        with torch.autocast(x.device.type, dtype=dtype, enabled=self.compute_dtype is not None):
+            answer = self.network(missed, sigmas, _padded(cond, self.bare.multiple))
+        return cond[:, 0] + answer[:, 0, : sides[0], : sides[1], : sides[2]].to(x.dtype)
+
+
+def _padded(x: Tensor, multiple: Sequence[int]) -> Tensor:
+    """Zeros behind the ends, up to multiples: traces that were not recorded, as the mask says."""
+    spare = [-n % m for n, m in zip(x.shape[2:], multiple, strict=True)]
+    return F.pad(x, (0, spare[2], 0, spare[1], 0, spare[0])) if any(spare) else x
+
+
+def network_of(card: InterpolatorCard) -> nn.Module:
+    """The preconditioned network that a card describes."""
+    return EDMDenoiser(build_network(card.architecture), card.sigma_data, axes=4)

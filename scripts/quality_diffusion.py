@@ -1,0 +1,313 @@
+"""Quality of the diffusion samplers on volumes that nothing was tuned on: tables as Markdown, seconds of one core.
+
+`scripts/quality mbir` prints all tables, `scripts/quality mbir speed wrong-prior` some of them: methods (with
+`published` the 2000 levels too), speed, coverage, calibrate (on the training generator), wrong-prior. The MRI rows
+need a prior: a known one, or the file in RECON3D_MRI_PRIOR.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+PHOTONS = 1e6
+SIDE, SLICES, CT_MM = 96, 8, 3.5
+CT_SEEDS, MRI_SEEDS = (11, 12, 13), (2000, 2001)
+"""Of the second generators."""
+CALIBRATION_SEEDS = (9_000_011, 9_000_012, 9_000_013)
+"""Of the generator that draws training data; its training seeds are smaller."""
+ACQUISITIONS: dict[str, dict[str, Any]] = {
+    "8 views": {"views": 8},
+    "16 views": {"views": 16},
+    "90 degree arc": {"views": 90, "arc_deg": 90.0},
+}
+FAST = {"steps": 100, "sigma_max": 0.7, "cg_steps": 5}
+"""DiffusionMBIR with 100 levels; tuned on one volume of the training generator."""
+SAMPLES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A scan, its truth, and the prior that fits it."""
+
+    name: str
+    problem: Any
+    truth: Any
+    prior: Any
+    range: str
+
+    def score(self, volume: Any) -> Any:
+        from recon3d.evaluation.metrics import compare
+        from recon3d.io.parts import magnitude
+
+        return compare(magnitude(volume), self.truth, range=self.range)
+
+
+def ct_case(seed: int, acquisition: str = "8 views", *, second: bool = True, slice_mm: float = CT_MM) -> Case:
+    """CT of a drawn body, projected from a grid twice as fine, with noise."""
+    import recon3d
+    from recon3d.priors import load_model
+    from recon3d.synthetic.ct import anatomical_ct
+    from recon3d.synthetic.ct_scoring import scoring_ct
+
+    voxel_mm = (slice_mm, CT_MM, CT_MM)
+    shape = (SLICES, SIDE, SIDE)
+    truth = scoring_ct(shape, voxel_mm, seed) if second else anatomical_ct(shape, voxel_mm, seed)
+    scan = recon3d.simulate(truth, ACQUISITIONS[acquisition], noise={"photons": PHOTONS}, seed=5)
+    return Case(f"CT {seed}, {acquisition}", recon3d.problem_for(scan), truth, load_model("ct-axial"), "hu")
+
+
+def mri_case(seed: int, acceleration: float = 4.0) -> Case | None:
+    """Eight coils around a drawn head, measured from a grid twice as fine, with noise; None without a prior."""
+    import recon3d
+    from recon3d.priors import list_models, load_model
+    from recon3d.synthetic.mri import scan_mri
+    from recon3d.synthetic.mri_scoring import scoring_mri
+    from recon3d.volume import Volume
+
+    known = [entry.name for entry in list_models() if entry.card is not None and entry.card.complex_image]
+    prior = os.environ.get("RECON3D_MRI_PRIOR") or next(iter(known), None)
+    if prior is None:
+        return None
+    fine = scoring_mri("brain", (SLICES, 2 * SIDE, 2 * SIDE), (3.0, 1.2, 1.2), seed)
+    scan, target = scan_mri(fine, (SIDE, SIDE), acceleration=acceleration, seed=seed)
+    truth = Volume(target, scan.grid)
+    return Case(f"MRI {seed}, R = {acceleration:g}", recon3d.problem_for(scan), truth, load_model(prior), "maximum")
+
+
+def run(case: Case, method: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """One reconstruction: what the tables print."""
+    import recon3d
+
+    models = {"prior": case.prior} if method in ("dds", "diffusion_mbir") else {}
+    began = time.process_time()
+    result = recon3d.reconstruct(case.problem, method, models=models, **settings)
+    seconds = time.process_time() - began
+    score = case.score(result.volume)
+    return {
+        "result": result,
+        "psnr": score.psnr_db,
+        "ssim": score.ssim["axial"],
+        "slice_error": score.slice_to_slice,
+        "residual": result.facts.get("residual"),
+        "calls": calls(method, settings),
+        "seconds": seconds,
+    }
+
+
+def calls(method: str, settings: dict[str, Any]) -> int:
+    """Network calls of each slice."""
+    if method == "dds":
+        steps, hold = settings.get("steps", 50), settings.get("hold", 1)
+        once = len({k for k in range(steps) if k % hold == 0} | {steps - 1})
+        return int(once * settings.get("samples", 1))
+    return int(settings.get("steps", 2000) * (1 + settings.get("corrector_steps", 1))) if "mbir" in method else 0
+
+
+def warm(case: Case) -> None:
+    """Compile before the clock starts."""
+    run(case, "dds", {"steps": 2})
+
+
+def methods(published: bool) -> None:
+    """DDS, DiffusionMBIR and the classical methods, on CT and MRI."""
+    for case in [ct_case(CT_SEEDS[0]), mri_case(MRI_SEEDS[0])]:
+        if case is None:
+            continue
+        warm(case)
+        unit = "HU" if case.range == "hu" else "of 1"
+        print(f"\n### {case.name}: {SLICES} x {SIDE} x {SIDE} voxels\n")
+        print(f"| method | PSNR dB | SSIM axial | slice error {unit} | residual | calls | s |")
+        print("|---|---|---|---|---|---|---|")
+        classical: list[tuple[str, str, dict[str, Any]]] = [
+            ("fbp (hann)", "fbp", {"filter": "hann"}),
+            ("tv, default weight", "tv", {}),
+        ]
+        if case.range != "hu":
+            classical = [("zero-filled", "zero_filled", {}), ("l1-wavelet", "l1_wavelet", {})]
+        rows: list[tuple[str, str, dict[str, Any]]] = [
+            *classical,
+            ("DDS 20", "dds", {"steps": 20}),
+            ("DDS 50", "dds", {"steps": 50}),
+            ("DDS 50, slices apart (cg)", "dds", {"steps": 50, "data": "cg"}),
+            ("DDS 50, VE from the prior's largest sigma", "dds", {"steps": 50, "sigma_max": 1e3}),
+            ("DiffusionMBIR, 100 levels", "diffusion_mbir", FAST),
+        ]
+        if published:
+            rows.append(("DiffusionMBIR, 2000 levels as published", "diffusion_mbir", {}))
+        for name, method, settings in rows:
+            print_row(name, run(case, method, settings))
+
+
+def print_row(name: str, r: dict[str, Any]) -> None:
+    residual = "" if r["residual"] is None else f"{r['residual']:.4f}"
+    print(
+        f"| {name} | {r['psnr']:.2f} | {r['ssim']:.3f} | {r['slice_error']:.3g} | {residual} "
+        f"| {r['calls'] or ''} | {r['seconds']:.1f} |",
+        flush=True,
+    )
+
+
+def speed() -> None:
+    """PSNR against seconds: each acceleration beside the plain curve, interpolated to the same PSNR."""
+    cases = [ct_case(seed) for seed in CT_SEEDS[:2]]
+    mri = mri_case(MRI_SEEDS[0])
+    for group in [cases, *([[mri]] if mri else [])]:
+        late = "fbp" if group[0].range == "hu" else "cgls"
+        variants: list[tuple[str, dict[str, Any]]] = [(f"plain {n}", {"steps": n}) for n in (6, 10, 15, 20, 35, 50)]
+        for n in (10, 20, 50):
+            variants += [
+                (f"start from noise of sigma 5, {n}", {"steps": n, "sigma_max": 5.0}),
+                (f"late start ({late}, sigma 0.5), {n}", {"steps": n, "start": late, "sigma_start": 0.5}),
+                (f"hold 2, {n}", {"steps": n, "hold": 2}),
+                (f"slice reuse, {n}", {"steps": n, "reuse": True}),
+                (f"second order, {n}", {"steps": n, "order": 2, "eta": 0.0}),
+            ]
+        variants += [(f"mean of {k} runs of {n}", {"steps": n, "samples": k}) for k, n in ((4, 5), (2, 10), (4, 10))]
+        for case in group:
+            warm(case)
+        print(f"\n### {', '.join(case.name for case in group)}\n")
+        print("| DDS | PSNR dB | s | gain |\n|---|---|---|---|")
+        curve: list[tuple[float, float]] = []
+        for name, settings in variants:
+            found = [run(case, "dds", settings) for case in group]
+            psnr, seconds = (float(np.mean([f[key] for f in found])) for key in ("psnr", "seconds"))
+            if name.startswith("plain"):
+                curve.append((psnr, seconds))
+            gain = ""
+            if not name.startswith("plain"):
+                levels, times = zip(*sorted(curve), strict=True)
+                inside = levels[0] <= psnr <= levels[-1]
+                gain = f"{np.interp(psnr, levels, times) / seconds:.2f}" if inside else f"beyond {levels[-1]:.2f} dB"
+                gain = "below the curve" if psnr < levels[0] else gain
+            print(f"| {name} | {psnr:.2f} | {seconds:.2f} | {gain} |", flush=True)
+
+
+SPREAD = {"few views": {"steps": 20, "cg_steps": 5}, "a short arc": {"steps": 20, "cg_steps": 20}}
+"""Settings of DDS that are calibrated, by what they are for; as `recon3d reconstruct` chooses them."""
+
+
+def spreads(second: bool, purpose: str) -> Iterator[tuple[str, Any, Any]]:
+    """(name, error, spread) inside the body, of the scans of one generator, without any calibration."""
+    from recon3d.evaluation.metrics import body_mask
+
+    for seed in CT_SEEDS if second else CALIBRATION_SEEDS:
+        for acquisition in ACQUISITIONS:
+            if ("arc" in acquisition) != ("arc" in purpose):
+                continue
+            case = ct_case(seed, acquisition, second=second)
+            case.prior.card = case.prior.card.model_copy(update={"calibration": ()})
+            result = run(case, "dds", {**SPREAD[purpose], "samples": SAMPLES})["result"]
+            inside = body_mask(case.truth)
+            error = np.clip(result.volume.data, -1000, 1500) - np.clip(case.truth.data, -1000, 1500)
+            yield case.name, error[inside], result.uncertainty.data[inside]
+
+
+def calibrate() -> None:
+    """The factors of the card, on the generator that draws training data."""
+    from recon3d.evaluation.coverage import calibration_factor, coverage
+
+    for purpose in SPREAD:
+        cases = []
+        for name, error, spread in spreads(False, purpose):
+            cases.append((error, spread))
+            print(f"{name}: alone {calibration_factor([(error, spread)]):.2f}", flush=True)
+        factor = calibration_factor(cases)
+        shares = [coverage(error, factor * spread) for error, spread in cases]
+        low, mean, high = (100 * float(share) for share in (min(shares), np.mean(shares), max(shares)))
+        print(f"{purpose}: factor {factor:.3g}, coverage {mean:.1f} % ({low:.0f} to {high:.0f} %)")
+
+
+def coverages() -> None:
+    """How often the 90 % intervals of the shipped card cover the truth of the second generator."""
+    from recon3d.evaluation.coverage import coverage
+    from recon3d.priors import load_model
+    from recon3d.priors.calibration import error_bar
+
+    print(f"\n### Coverage of 90 % intervals on the second generator, {SAMPLES} samples of DDS\n")
+    print("| scan | error HU | error bar HU | coverage | uncalibrated |\n|---|---|---|---|---|")
+    for purpose, settings in SPREAD.items():
+        shares = []
+        factor, _ = error_bar(load_model("ct-axial").card.calibration, "dds", {**settings, "data": "admm_tv"}, SAMPLES)
+        for name, error, spread in spreads(True, purpose):
+            shares.append(coverage(error, factor * spread))
+            rms = [float(np.sqrt(np.mean(v.astype(np.float64) ** 2))) for v in (error, factor * spread)]
+            raw = 100 * coverage(error, spread)
+            print(f"| {name} | {rms[0]:.0f} | {rms[1]:.0f} | {100 * shares[-1]:.1f} % | {raw:.1f} % |", flush=True)
+        print(f"| **{purpose}, factor {factor:g}** | | | **{100 * float(np.mean(shares)):.1f} %** | |")
+
+
+class LayeredPrior:
+    """A prior of horizontal layers, as of seismic sections: a stationary Gaussian that knows no body."""
+
+    def __init__(self, like: Any) -> None:
+        import torch
+
+        from recon3d.priors.analytic import StationaryGaussian
+
+        ky, kx = (torch.fft.fftfreq(SIDE).abs() for _ in range(2))
+        power = 1.0 / (1.0 + (12 * ky[:, None]) ** 2 + (300 * kx[None, :]) ** 2) ** 2
+        power *= like.card.sigma_data**2 / power.mean()
+        self.card = like.card.model_copy(update={"name": "layers", "modality": "seismic", "calibration": ()})
+        self.normalization = like.normalization
+        self._gaussian = StationaryGaussian(power, mean=like.card.mean)
+
+    def denoise(self, x: Any, sigma: float) -> Any:
+        return self._gaussian.denoise(x, sigma)
+
+
+def wrong_prior() -> None:
+    """What betrays a prior that does not belong to the scan."""
+    from recon3d.config import EvidenceConfig
+    from recon3d.methods.roles import misfits
+    from recon3d.run import SilentRun
+    from recon3d.runtime.evidence import gather
+
+    right = ct_case(CT_SEEDS[0])
+    layered = LayeredPrior(right.prior)
+    print("\n### A wrong prior (layers, as of seismic sections) on CT with 8 views\n")
+    print("| prior | PSNR dB | residual | misfit as image HU | undetermined HU | undetermined share | warned |")
+    print("|---|---|---|---|---|---|---|")
+    for prior in (right.prior, layered):
+        case = Case(right.name, right.problem, right.truth, prior, "hu")
+        found = run(case, "dds", {"steps": 50})
+        evidence = gather(
+            case.problem, found["result"], {"prior": prior}, EvidenceConfig(classical="none"), SilentRun()
+        )
+        size = {name: float(np.sqrt(np.mean(v.data**2))) for name, v in evidence.volumes.items()}
+        warned = "; ".join(misfits(prior.card, case.problem)) or "no"
+        print(
+            f"| {prior.card.name} | {found['psnr']:.2f} | {found['residual']:.4f} | {size['residual']:.1f} "
+            f"| {size['null space']:.0f} | {evidence.facts['undetermined_share']:.3f} | {warned} |",
+            flush=True,
+        )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the tables that were named, or all of them."""
+    from recon3d.runtime.device import set_threads
+
+    set_threads(1)
+    tables = {
+        "methods": lambda: methods("published" in arguments),
+        "speed": speed,
+        "calibrate": calibrate,
+        "coverage": coverages,
+        "wrong-prior": wrong_prior,
+    }
+    chosen = [name for name in arguments if name != "published"]
+    unknown = sorted(set(chosen) - set(tables))
+    if unknown:
+        raise SystemExit(f"There is no table '{unknown[0]}': expected some of {', '.join(tables)}, published.")
+    for name in chosen or tables:
+        tables[name]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
