@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from operators.errors import DeviceError, GeometryError, MissingPackageError
-from operators.linear import LinearOperator, Slab
+from operators.linear import Slab
 from operators.space import Space
 from operators.tomography.geometry import TomographyGeometry
 from operators.tomography.grid import ImageGrid
@@ -123,7 +123,7 @@ class AstraProjector(RayTransform):
         rows, slices = self.geometry.rows(start, stop), self.grid.slab(start, stop)
         return Slab(AstraProjector(rows, slices, self.domain.dtype, self.device), "row", start, stop)
 
-    def _rebuild(self, device: torch.device, dtype: torch.dtype) -> LinearOperator:
+    def _rebuild(self, device: torch.device, dtype: torch.dtype) -> RayTransform:
         if device.type == "cpu":
             return matched(self.geometry, self.grid, dtype)
         return AstraProjector(self.geometry, self.grid, dtype, device)

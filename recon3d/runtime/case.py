@@ -42,6 +42,7 @@ from recon3d.methods import make_method
 from recon3d.methods.base import Method, Reconstruction
 from recon3d.methods.roles import misfits, settled
 from recon3d.preprocessing.pipeline import preprocess, sentences
+from recon3d.preprocessing.truncation import truncation_told
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import choose_device, set_threads
 from recon3d.runtime.evidence import NOTES, Evidence, classical_method, gather, layers_of, volumes_needed
@@ -88,6 +89,7 @@ class CasePlan:
         return [
             *sentences(self.scan),
             *doubts(self.scan),
+            *truncation_told(self.scan),
             *([f"coil {dead} holds no signal, so it is left out"] if dead else []),
         ]
 

@@ -11,6 +11,7 @@ from operators.tomography import TomographyGeometry
 from recon3d.acquisitions.ct_checks import doubts, edge_distances_mm
 from recon3d.errors import InputError
 from recon3d.grid import AffineGrid
+from recon3d.preprocessing.truncation import truncation_told
 from recon3d.problem import problem_for
 from recon3d.scan import Scan
 from recon3d.synthetic.phantoms import shepp_logan
@@ -91,8 +92,10 @@ def test_counts_truncation_and_a_wide_grid_are_told(head: Scan) -> None:
     n = int(head.acquisition["n_columns"])  # type: ignore[arg-type]
     narrow = head.data[:, :, n // 4 : n - n // 4]  # type: ignore[index]
     acquisition = {**head.acquisition, "n_columns": narrow.shape[2]}
-    (cut,) = doubts(replace(head, data=narrow, acquisition=acquisition))
+    (cut,) = truncation_told(replace(head, data=narrow, acquisition=acquisition))
     assert cut.startswith("truncation: the object reaches over the detector in")
-    assert doubts(replace(head, data=narrow, acquisition={**acquisition, "prepared": "truncation: told before"})) == []
+    told_before = {**acquisition, "prepared": "truncation: told before"}
+    assert truncation_told(replace(head, data=narrow, acquisition=told_before)) == []
+    assert truncation_told(head) == truncation_told(replace(head, kind="image")) == []
     wide = AffineGrid.centred((2, 48, 48), (4.0, 30.0, 30.0))
     assert any("the grid is 1.44e+03 mm wide" in doubt for doubt in doubts(head.on(wide)))
