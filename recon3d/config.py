@@ -146,6 +146,7 @@ class RunConfig(Section):
 
     seed: int = Field(0, ge=0)
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    backend: Literal["auto", "numba", "astra"] = Field("auto", description="CT projector; the plan says which and why")
     threads: int | None = Field(None, ge=1, description="CPU threads; the cores allotted to the process by default")
     max_memory: str | None = Field(None, description="limit such as 4G; the free memory by default")
     micro_batch: int = Field(8, ge=1, description="slices a network sees at once")

@@ -27,7 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "grid": {"operators"},
     "volume": {"grid", "operators"},
     "scan": {"grid", "volume", "operators"},
-    "acquisitions": {"scan", "grid", "operators"},
+    "acquisitions": {"scan", "volume", "grid", "operators"},
     "problem": {"scan", "acquisitions", "volume", "grid", "operators"},
     "solvers": {"operators"},
     "sampling": {"operators"},

@@ -30,7 +30,7 @@ from recon3d.acquisitions.image import image_scan
 from recon3d.acquisitions.mri import split_readout
 from recon3d.acquisitions.seismic import fold_of
 from recon3d.config import EvidenceConfig, ReconstructConfig, SimulateConfig, parse_bytes
-from recon3d.errors import ConfigError, DeviceError, InputError
+from recon3d.errors import ConfigError, DeviceError, InputError, MissingPackageError
 from recon3d.grid import AffineGrid, SurveyGrid
 from recon3d.io import atomic_path, load, save, segy
 from recon3d.io.atomic import check_output
@@ -42,6 +42,7 @@ from recon3d.methods import make_method
 from recon3d.methods.base import Method, Reconstruction
 from recon3d.methods.roles import misfits, settled
 from recon3d.preprocessing.pipeline import preprocess, sentences
+from recon3d.preprocessing.truncation import truncation_told
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import choose_device, set_threads
 from recon3d.runtime.evidence import NOTES, Evidence, affordable, gathered, layers_of
@@ -88,8 +89,14 @@ class CasePlan:
         return [
             *sentences(self.scan),
             *doubts(self.scan),
+            *truncation_told(self.scan),
             *([f"coil {dead} holds no signal, so it is left out"] if dead else []),
         ]
+
+    @property
+    def projector(self) -> str:
+        """Which CT projector computes, and why; empty for other scans."""
+        return str(getattr(self.problem.A, "chosen", ""))
 
     def warnings(self) -> list[str]:
         """What a person should know before the first iteration."""
@@ -115,6 +122,7 @@ class CasePlan:
             *(f"note     {line}" for line in self.warnings()),
             f"compute  {self.device}, {self.threads} threads, {slabs}"
             + (f", micro-batch {memory.micro_batch}" if self.models else ""),
+            *([f"rays     {self.projector}"] if self.projector else []),
             f"memory   about {memory.forecast / MEBI:.0f} MiB of {memory.limit / MEBI:.0f} MiB allowed",
         ]
 
@@ -162,6 +170,8 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
         )
     if chosen.pop("split_readout", False):
         scan = split_readout(scan)
+    if config.run.backend != "auto" and scan.kind == "ct":
+        chosen["backend"] = config.run.backend
     scan = replace(scan, acquisition={**scan.acquisition, **chosen})
     return _on_grid(scan, config)
 
@@ -174,10 +184,10 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     support = _support(scan, config.scan.support)
     try:
         problem = problem_for(scan, device=device, support=support)
-    except DeviceError:
+    except (DeviceError, MissingPackageError):
         if config.run.device != "auto" or device == "cpu":
             raise
-        device = "cpu"  # this kind of scan has no version for the GPU
+        device = "cpu"  # this scan has no version for the GPU
         problem = problem_for(scan, device=device, support=support)
     if (config.complex or config.phase) and not problem.domain.is_complex:
         raise ConfigError(
@@ -278,7 +288,7 @@ def reconstruct_case(
                 **_misfit(plan.problem, result),
             },
             "evidence": dict(evidence.facts),
-            "plan": {"threads": plan.threads, "device": plan.device, **vars(plan.memory)},
+            "plan": {"threads": plan.threads, "device": plan.device, "projector": plan.projector, **vars(plan.memory)},
             "seconds": round(time.perf_counter() - began, 2),
             "peak_memory": peak_memory(),
             "notes": [*plan.told(), *run.notes],
