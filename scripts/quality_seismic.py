@@ -133,10 +133,10 @@ def f3() -> None:
         print(f"f3-withdead, {method}: {snr:.2f} dB on 175 missing traces, {seconds:.0f} s", flush=True)
 
 
-def main() -> None:
-    """Print what was asked for."""
+def main(arguments: list[str]) -> None:
+    """Print the table that is named: "masks" (of some methods, or all), "large", "memory" or "f3"."""
     torch.set_num_threads(int(os.environ.get("RECON3D_BENCHMARK_THREADS", "1")))
-    part, *methods = sys.argv[1:] or ["masks"]
+    part, *methods = arguments or ["masks"]
     if part == "masks":
         store = Path(os.environ.get("RECON3D_QUALITY_STORE", "quality-seismic.json"))
         column(store, SCORING_FAMILIES, methods or list(SETTINGS))
@@ -146,4 +146,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
