@@ -39,7 +39,7 @@ ARROWS: dict[str, set[str]] = {
     "synthetic": {"scan", "problem", "volume", "grid", "operators"},
     "evaluation": {"volume", "grid"},
     "report": {"volume", "grid", "evaluation"},
-    "training": {"priors", "synthetic", "io", "evaluation", "volume", "grid", "operators", "config"},
+    "training": {"priors", "solvers", "synthetic", "io", "evaluation", "volume", "grid", "operators", "config"},
     "runtime": EVERYTHING - {"cli"},
     "config": EVERYTHING,
     "cli": EVERYTHING,

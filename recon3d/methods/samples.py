@@ -79,8 +79,8 @@ class Samples:
     def begin(self, run: Run) -> dict[str, Tensor]:
         """Announce the iterations; returns what a stopped run had saved of the sample it was drawing."""
         if self.count > 1:
-            zeros = self.problem.domain.zeros
-            self.state = {name: cast(Tensor, zeros(self.problem.A.device)) for name in ("mean", "deviation")}
+            zeros, device = self.problem.domain.zeros, self.problem.A.device
+            self.state = {name: zeros(device) for name in ("mean", "deviation")}
         self._first, saved = run.begin(self.count * len(self.grid), dict(self.state))
         state = cast("dict[str, Tensor]", dict(saved))
         self.state = {name: state.pop(name) for name in self.state}

@@ -45,7 +45,7 @@ from recon3d.preprocessing.pipeline import preprocess, sentences
 from recon3d.preprocessing.truncation import truncation_told
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import choose_device, set_threads
-from recon3d.runtime.evidence import NOTES, Evidence, classical_method, gather, layers_of, volumes_needed
+from recon3d.runtime.evidence import NOTES, Evidence, affordable, gathered, layers_of
 from recon3d.runtime.memory import MEBI, MemoryPlan, peak_memory, plan_memory
 from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import ProgressReport
@@ -202,17 +202,8 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     decisive = {**config.model_dump(mode="json"), "settled": method.model_dump(mode="json")}
     key = run_key(input_hash, decisive, {role: model.card.sha256 for role, model in models.items()})
     forced = [misfit for model in models.values() for misfit in misfits(model.card, problem)]
-    evidence = _evidence(problem, method, config, memory)
+    evidence = affordable(config.evidence, problem, method, memory)
     return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash, reason, forced, evidence)
-
-
-def _evidence(problem: Problem, method: Method, config: ReconstructConfig, memory: MemoryPlan) -> EvidenceConfig | None:
-    """What will lie beside the result: of a learned one, and where the whole volume fits into the memory."""
-    if not method.roles or memory.slab < problem.domain.shape[-3]:
-        return None
-    needed = volumes_needed(config.evidence, classical_method(problem, config.evidence))
-    whole = needed * problem.domain.nbytes + 3 * problem.A.range.nbytes
-    return config.evidence if whole <= memory.limit else None
 
 
 def _support(scan: Scan, choice: str | None) -> NDArray[Any] | None:
@@ -280,7 +271,7 @@ def reconstruct_case(
         result = reconstruct_in_slabs(plan.problem, plan.method, plan.models, run, plan.memory.slab)
         evidence = Evidence()
         if plan.evidence is not None:
-            evidence = gather(plan.problem, result, plan.models, plan.evidence, run.aside())
+            evidence = gathered(plan.problem, result, plan.models, plan.evidence, run)
         record = {
             "recon3d": recon3d.__version__,
             "input": {"path": str(path), "sha256": plan.input_hash},

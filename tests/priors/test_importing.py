@@ -20,7 +20,7 @@ from recon3d.grid import AffineGrid
 from recon3d.priors import find_model, list_models, load_model, read_card, verify
 from recon3d.priors.importing import LAYOUTS, import_weights
 from recon3d.priors.networks import build_network
-from recon3d.priors.noise import vp_linear
+from recon3d.priors.noise import vp_cosine, vp_linear
 from recon3d.volume import Volume
 
 SAMPLES = os.environ.get("RECON3D_SAMPLE_DATA")
@@ -82,6 +82,36 @@ def test_a_score_network_answers_x_plus_sigma2_score(tmp_path: Path) -> None:
     x = images()
     score = network(x[:, None], torch.full((3,), 0.7))[:, 0]
     torch.testing.assert_close(load_model(done.path, half=False).denoise(x, 0.7), x + 0.7**2 * score)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"kind": "drunet", "channels": [4, 4, 4, 4], "blocks": 1},
+        {"kind": "dncnn", "depth": 4, "channels": 6, "noise_map": True},
+    ],
+    ids=["DRUNet", "FDnCNN"],
+)
+def test_a_network_with_a_noise_channel_is_told_sigma(tmp_path: Path, architecture: dict[str, Any]) -> None:
+    network = published(tmp_path / "told.pth", architecture)
+    done = import_weights(tmp_path / "told.pth", {**GIVEN, "sigma_min": 0.001, "sigma_max": 0.2})
+    x = torch.rand(3, 8, 16, generator=torch.Generator().manual_seed(1))
+    expected = network(torch.stack([x, torch.full_like(x, 0.1)], dim=1))[:, 0]
+    torch.testing.assert_close(load_model(done.path).denoise(x, 0.1), expected)
+
+
+def test_a_network_of_monai_predicts_at_times(tmp_path: Path) -> None:
+    architecture = {"kind": "monai_unet", "spatial_dims": 3, "channels": [32, 32], "num_res_blocks": 1}
+    network = published(tmp_path / "brain.pt", architecture)
+    given = {**GIVEN, "coordinates": {"predicts": "v", "schedule": "cosine"}}
+    done = import_weights(tmp_path / "brain.pt", given)
+    assert (done.card.spatial_dims, done.card.complex_image) == (3, False)
+    x, schedule = torch.rand(4, 8, 8, generator=torch.Generator().manual_seed(1)), vp_cosine()
+    a, b = schedule.a(500), schedule.b(500)
+    expected = a * (a * x) - b * network(a * x[None, None], torch.tensor([500.0]))[0, 0]
+    torch.testing.assert_close(load_model(done.path).denoise(x, b / a), expected)
+    with pytest.raises(ModelError, match="got 'spiral'"):
+        import_weights(tmp_path / "brain.pt", {**given, "name": "b", "coordinates": {"schedule": "spiral"}})
 
 
 def test_the_published_networks_are_told_apart() -> None:

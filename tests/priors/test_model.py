@@ -173,6 +173,12 @@ def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
     _rewrite(path, {"a": torch.zeros(2)}, {"name": "x"})
     with pytest.raises(ModelError, match="modality"):
         read_card(path)
+    _rewrite(path, {"a": torch.zeros(2)}, {"name": "x", "kind": "oracle"})
+    with pytest.raises(ModelError, match="kind 'oracle', known are denoiser"):
+        read_card(path)
+    save_file({"a": torch.zeros(2)}, path, metadata={METADATA_KEY: "[1]"})
+    with pytest.raises(ModelError, match="no JSON object"):
+        read_card(path)
     path.write_bytes(struct.pack("<Q", 4) + b"abcd")
     with pytest.raises(ModelError, match="not a safetensors"):
         read_card(path)
