@@ -63,9 +63,9 @@ class SIRT(Method):
         if self.subsets == 1:
             return [task.A], [task.y]
         space = task.A.range
-        views = space.shape[space.axes.index("view")] if isinstance(space, Space) and "view" in space.axes else 0
-        if not views:
+        if not isinstance(space, Space) or "view" not in space.axes:
             raise ConfigError("method.subsets are subsets of views, this scan has none: leave it out.")
+        views = space.shape[space.axes.index("view")]
         if self.subsets > views:
             raise ConfigError(f"method.subsets={self.subsets} is more than the {views} views: choose fewer.")
         operators, parts = [], []
