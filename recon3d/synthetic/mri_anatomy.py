@@ -327,15 +327,15 @@ def _scanned(image: NDArray[np.complex64], rng: np.random.Generator) -> NDArray[
         rows_kept, columns_kept = (1 - strength * np.sin(np.pi / 2 * k) ** 2 for k in (y, x))
         kspace = kspace * (rows_kept[:, None] * columns_kept)
     found = _to_image(kspace)
-    reach = rng.uniform(0.04, 0.12)
-    window = np.where(x < reach, np.cos(np.pi / 2 * x / reach) ** 2, 0) * np.cos(np.pi / 2 * y[:, None]) ** 2
+    edge = rng.uniform(0.04, 0.12)
+    window = np.where(x < edge, np.cos(np.pi / 2 * x / edge) ** 2, 0) * np.cos(np.pi / 2 * y[:, None]) ** 2
     low = _to_image(kspace * window)
     modulus = np.abs(low)
-    found = found * np.conj(low) / np.maximum(modulus, 1e-12)
+    turned = found * np.conj(low) / np.maximum(modulus, 1e-12)
     if rng.random() < 0.4:
         noise = rng.standard_normal((2, *found.shape), dtype=np.float32)
-        found = found + np.float32(rng.uniform(0, 0.012) * np.abs(found).max()) * (noise[0] + 1j * noise[1])
-    return np.asarray(found, np.complex64)
+        turned = turned + np.float32(rng.uniform(0, 0.012) * np.abs(turned).max()) * (noise[0] + 1j * noise[1])
+    return np.asarray(turned, np.complex64)
 
 
 def _to_image(kspace: NDArray[np.complex64]) -> NDArray[np.complex64]:
