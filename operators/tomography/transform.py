@@ -28,6 +28,10 @@ class RayTransform(LinearOperator):
     range: Space
     name: str
     """How messages call the projector."""
+    device_type = "cpu"
+    """Where it computes."""
+    chosen = ""
+    """Why this projector and no other, for plans and records; set by who chose."""
 
     def __init__(
         self,
@@ -36,12 +40,13 @@ class RayTransform(LinearOperator):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        if torch.device(device).type != "cpu":
-            raise DeviceError(f"The {self.name} computes on the CPU; on {device} there is none yet. Use device='cpu'.")
+        if torch.device(device).type != self.device_type:
+            raise DeviceError(f"The {self.name} computes on device '{self.device_type}', not on '{device}'.")
         self._check(geometry, grid)
         super().__init__(
             domain=Space(("z", "y", "x"), grid.shape, dtype),
             range=Space(("view", "row", "column"), geometry.shape, dtype),
+            device=device,
         )
         self.geometry = geometry
         self.grid = grid

@@ -30,7 +30,7 @@ from recon3d.acquisitions.image import image_scan
 from recon3d.acquisitions.mri import split_readout
 from recon3d.acquisitions.seismic import fold_of
 from recon3d.config import EvidenceConfig, ReconstructConfig, SimulateConfig, parse_bytes
-from recon3d.errors import ConfigError, DeviceError, InputError
+from recon3d.errors import ConfigError, DeviceError, InputError, MissingPackageError
 from recon3d.grid import AffineGrid, SurveyGrid
 from recon3d.io import atomic_path, load, save, segy
 from recon3d.io.atomic import check_output
@@ -42,9 +42,10 @@ from recon3d.methods import make_method
 from recon3d.methods.base import Method, Reconstruction
 from recon3d.methods.roles import misfits, settled
 from recon3d.preprocessing.pipeline import preprocess, sentences
+from recon3d.preprocessing.truncation import truncation_told
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import choose_device, set_threads
-from recon3d.runtime.evidence import NOTES, Evidence, classical_method, gather, layers_of, volumes_needed
+from recon3d.runtime.evidence import NOTES, Evidence, affordable, gathered, layers_of
 from recon3d.runtime.memory import MEBI, MemoryPlan, peak_memory, plan_memory
 from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import ProgressReport
@@ -88,8 +89,14 @@ class CasePlan:
         return [
             *sentences(self.scan),
             *doubts(self.scan),
+            *truncation_told(self.scan),
             *([f"coil {dead} holds no signal, so it is left out"] if dead else []),
         ]
+
+    @property
+    def projector(self) -> str:
+        """Which CT projector computes, and why; empty for other scans."""
+        return str(getattr(self.problem.A, "chosen", ""))
 
     def warnings(self) -> list[str]:
         """What a person should know before the first iteration."""
@@ -115,6 +122,7 @@ class CasePlan:
             *(f"note     {line}" for line in self.warnings()),
             f"compute  {self.device}, {self.threads} threads, {slabs}"
             + (f", micro-batch {memory.micro_batch}" if self.models else ""),
+            *([f"rays     {self.projector}"] if self.projector else []),
             f"memory   about {memory.forecast / MEBI:.0f} MiB of {memory.limit / MEBI:.0f} MiB allowed",
         ]
 
@@ -162,6 +170,8 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
         )
     if chosen.pop("split_readout", False):
         scan = split_readout(scan)
+    if config.run.backend != "auto" and scan.kind == "ct":
+        chosen["backend"] = config.run.backend
     scan = replace(scan, acquisition={**scan.acquisition, **chosen})
     return _on_grid(scan, config)
 
@@ -174,10 +184,10 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     support = _support(scan, config.scan.support)
     try:
         problem = problem_for(scan, device=device, support=support)
-    except DeviceError:
+    except (DeviceError, MissingPackageError):
         if config.run.device != "auto" or device == "cpu":
             raise
-        device = "cpu"  # this kind of scan has no version for the GPU
+        device = "cpu"  # this scan has no version for the GPU
         problem = problem_for(scan, device=device, support=support)
     if (config.complex or config.phase) and not problem.domain.is_complex:
         raise ConfigError(
@@ -192,17 +202,8 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     decisive = {**config.model_dump(mode="json"), "settled": method.model_dump(mode="json")}
     key = run_key(input_hash, decisive, {role: model.card.sha256 for role, model in models.items()})
     forced = [misfit for model in models.values() for misfit in misfits(model.card, problem)]
-    evidence = _evidence(problem, method, config, memory)
+    evidence = affordable(config.evidence, problem, method, memory)
     return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash, reason, forced, evidence)
-
-
-def _evidence(problem: Problem, method: Method, config: ReconstructConfig, memory: MemoryPlan) -> EvidenceConfig | None:
-    """What will lie beside the result: of a learned one, and where the whole volume fits into the memory."""
-    if not method.roles or memory.slab < problem.domain.shape[-3]:
-        return None
-    needed = volumes_needed(config.evidence, classical_method(problem, config.evidence))
-    whole = needed * problem.domain.nbytes + 3 * problem.A.range.nbytes
-    return config.evidence if whole <= memory.limit else None
 
 
 def _support(scan: Scan, choice: str | None) -> NDArray[Any] | None:
@@ -270,7 +271,7 @@ def reconstruct_case(
         result = reconstruct_in_slabs(plan.problem, plan.method, plan.models, run, plan.memory.slab)
         evidence = Evidence()
         if plan.evidence is not None:
-            evidence = gather(plan.problem, result, plan.models, plan.evidence, run.aside())
+            evidence = gathered(plan.problem, result, plan.models, plan.evidence, run)
         record = {
             "recon3d": recon3d.__version__,
             "input": {"path": str(path), "sha256": plan.input_hash},
@@ -287,7 +288,7 @@ def reconstruct_case(
                 **_misfit(plan.problem, result),
             },
             "evidence": dict(evidence.facts),
-            "plan": {"threads": plan.threads, "device": plan.device, **vars(plan.memory)},
+            "plan": {"threads": plan.threads, "device": plan.device, "projector": plan.projector, **vars(plan.memory)},
             "seconds": round(time.perf_counter() - began, 2),
             "peak_memory": peak_memory(),
             "notes": [*plan.told(), *run.notes],
