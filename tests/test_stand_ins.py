@@ -249,9 +249,9 @@ def test_two_model_method(capfd: pytest.CaptureFixture[str], monkeypatch: pytest
     assert main([*command, "models.tisue=a"]) == 2
     assert "models.tisue: method 'stand-in-dehaze' has the roles" in capfd.readouterr().err
 
-    from recon3d.runtime import case
+    from recon3d.methods import roles
 
-    monkeypatch.setattr(case, "models_for", lambda *arguments, **options: models)
+    monkeypatch.setattr(roles, "models_for", lambda *arguments, **options: models)
     assert main(command) == 0
     found, spread = recon3d.load("out.h5"), recon3d.load("out.uncertainty.h5")
     np.testing.assert_array_equal(found.data, result.volume.data)
