@@ -41,7 +41,8 @@ class RayTransform(LinearOperator):
         device: torch.device | str = "cpu",
     ) -> None:
         if torch.device(device).type != self.device_type:
-            raise DeviceError(f"The {self.name} computes on device '{self.device_type}', not on '{device}'.")
+            home = {"cpu": "the CPU"}.get(self.device_type, "a CUDA device")
+            raise DeviceError(f"The {self.name} computes on {home}, got device '{device}': use '{self.device_type}'.")
         self._check(geometry, grid)
         super().__init__(
             domain=Space(("z", "y", "x"), grid.shape, dtype),

@@ -70,7 +70,7 @@ def test_what_astra_cannot_is_told() -> None:
         AstraProjector(curved, GRID)
     with pytest.raises(DeviceError, match="computes in float32, got torch"):
         AstraProjector(CONE, GRID, torch.float64)
-    with pytest.raises(DeviceError, match="computes on device 'cuda', not on 'cpu'"):
+    with pytest.raises(DeviceError, match="computes on a CUDA device, got device 'cpu': use 'cuda'"):
         AstraProjector(CONE, GRID, device="cpu")
     with pytest.raises(GeometryError, match="the detector has 3, the grid 4"):
         AstraProjector(PARALLEL.rows(0, 3), GRID)
