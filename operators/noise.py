@@ -8,10 +8,10 @@ __all__ = ["noise_level"]
 
 
 def noise_level(x: Tensor, above: float | None = None) -> float:
-    """Standard deviation of white noise, from the diagonal details of 2 x 2 pixels in each slice; 0 where there are none.
+    """Standard deviation of white noise, from the diagonal details of 2 x 2 pixels of each slice.
 
     The median ignores edges (Donoho and Johnstone, Biometrika 81 (1994) 425); exact zeros, as padding makes them, are
-    left out. Noise that a reconstruction kernel has smoothed is underestimated.
+    left out, and none but zeros give 0. Noise that a reconstruction kernel has smoothed is underestimated.
 
     Parameters
     ----------

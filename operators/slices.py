@@ -56,7 +56,7 @@ class SliceSampling(LinearOperator):
         return torch.as_tensor(self.weights[k, start:stop], dtype=like.dtype, device=like.device)[:, None, None]
 
     def interpolated(self, y: Tensor) -> Tensor:
-        """Straight lines between the centres of the measured slices, the ends kept: a first image, where A^H y is none."""
+        """Straight lines between the centres of the measured slices, the ends kept: a first image of them."""
         centres = (self.weights @ np.arange(self.weights.shape[1])) / self.weights.sum(axis=1)
         order = np.argsort(centres)
         z = np.arange(self.weights.shape[1])

@@ -89,7 +89,7 @@ class SeriesConfig(Section):
     def _one_of_them(self) -> SeriesConfig:
         if self.views_per_frame is not None and self.frames is not None:
             raise ValueError("frames are stated once, by views_per_frame or by frames")
-        if self.still and self != SeriesConfig(still=True):
+        if self.still and any(v is not None for v in (self.view_s, self.views_per_frame, self.frames)):
             raise ValueError("a scan taken for still has no frames: leave view_s, views_per_frame and frames out")
         return self
 
@@ -157,6 +157,7 @@ class RunConfig(Section):
 
     seed: int = Field(0, ge=0)
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    backend: Literal["auto", "numba", "astra"] = Field("auto", description="CT projector; the plan says which and why")
     threads: int | None = Field(None, ge=1, description="CPU threads; the cores allotted to the process by default")
     max_memory: str | None = Field(None, description="limit such as 4G; the free memory by default")
     micro_batch: int = Field(8, ge=1, description="slices a network sees at once")
@@ -328,7 +329,7 @@ class SimulateSeismicConfig(SimulateConfig):
     """A complete seismic cube that loses traces."""
 
     kind: Literal["seismic"]
-    mask: Literal["random", "regular", "gap", "lines", "block"] = Field("random", description="which traces are missing")
+    mask: Literal["random", "regular", "gap", "lines", "block"] = Field("random", description="which traces go")
     missing: float = Field(0.5, gt=0, lt=1, description="share of traces that are missing")
     noise: TraceNoiseConfig = TraceNoiseConfig()
 
@@ -469,7 +470,8 @@ def _simulation(content: Mapping[str, Any], name: str) -> Any:
     if wanted not in _SIMULATIONS:
         near = difflib.get_close_matches(wanted, _SIMULATIONS, n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise ConfigError(f"{name}: kind '{wanted}' cannot be simulated{hint}: expected {' or '.join(_SIMULATIONS)}.")
+        known = ", ".join(_SIMULATIONS)
+        raise ConfigError(f"{name}: kind '{wanted}' cannot be simulated{hint}: expected one of {known}.")
     return _SIMULATIONS[wanted]
 
 

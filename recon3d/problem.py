@@ -15,7 +15,8 @@ from torch import Tensor
 
 from operators.blocks import Blocks
 from operators.linear import Diagonal, LinearOperator, Slab
-from operators.mri import Encoding
+from operators.mri import CartesianEncoding, Encoding
+from operators.mri.kspace import corner_noise
 from operators.normalization import Normalization
 from operators.reduce import norm
 from operators.series import ViewSeries
@@ -317,6 +318,8 @@ def problem_for(
 ) -> Problem:
     """The inverse problem of a scan: the only place where physics meets data.
 
+    Where a Cartesian MRI scan states no noise, it is taken from the corners of k-space.
+
     Parameters
     ----------
     scan : what was measured
@@ -334,11 +337,14 @@ def problem_for(
     blocks = tuple(_tensor(block, device, dtype) for block in scan.blocks)
     y = Blocks(blocks) if isinstance(scan.data, tuple) else blocks[0]
     _check_shapes(scan, A)
+    noise = NoiseModel.from_scan(scan, device, dtype)
+    if not noise.is_known and isinstance(A, CartesianEncoding):
+        noise = NoiseModel(corner_noise(blocks[0]))
     mask = None if support is None else _support(support, scan, device, dtype)
     return Problem(
         y=y,
         A=A,
-        noise=NoiseModel.from_scan(scan, device, dtype),
+        noise=noise,
         grid=scan.grid,
         units=scan.units,
         support=mask,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import statistics
 import subprocess
@@ -70,6 +71,83 @@ def projector() -> None:
         )
         for label, ours, other in (("forward", forward, their_forward), ("back", back, their_back)):
             print(f"  {name:9s} {label:8s} ours {1e3 * ours:7.1f}  ASTRA {1e3 * other:8.1f}  ratio {other / ours:5.1f}")
+
+
+def csr() -> None:
+    """ASTRA's matrix as CSR in torch against the matrix-free kernels, for 1, 4 and 16 slices, and when it would pay."""
+    import astra
+    import torch
+
+    from operators.tomography import ImageGrid, Projector, TomographyGeometry
+
+    side, views, columns = 256, 180, 363
+    angles = np.arange(views) * np.pi / views
+    volume = astra.create_vol_geom(side, side)
+    projector_id = astra.create_projector("linear", astra.create_proj_geom("parallel", 1.0, columns, angles), volume)
+    began = time.perf_counter()
+    matrix = astra.matrix.get(astra.projector.matrix(projector_id)).astype(np.float32)
+    both = [
+        torch.sparse_csr_tensor(
+            *map(torch.from_numpy, (m.indptr, m.indices, m.data)), size=m.shape, check_invariants=False
+        )
+        for m in (matrix, matrix.T.tocsr())
+    ]
+    build = time.perf_counter() - began
+    print(f"256 x 256, 180 views, 363 columns, float32: the matrices take {build:.1f} s and "
+          f"{2 * (matrix.data.nbytes + matrix.indices.nbytes) / 2**20:.0f} MiB")  # fmt: skip
+    for slices in (1, 4, 16):
+        A = Projector(
+            TomographyGeometry.parallel(angles, columns, n_rows=slices),
+            ImageGrid((slices, side, side), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)),
+        )
+        x = torch.rand(slices, side, side)
+        y = A(x)
+        flat_x, flat_y = torch.rand(side * side, slices), torch.rand(views * columns, slices)
+        pair, products = median_seconds(
+            lambda A=A, x=x, y=y: (A(x), A.H(y)), lambda u=flat_x, v=flat_y: (both[0] @ u, both[1] @ v), repeats=5
+        )
+        gain = pair - products
+        pays = f"pays after {build / gain:.0f} pairs" if gain > 0 else "never pays"
+        print(f"  {slices:2d} slices: forward and back, ours {1e3 * pair:.0f} ms, CSR {1e3 * products:.0f} ms, "
+              f"ratio {products / pair:.2f}; CSR {pays}")  # fmt: skip
+
+
+def cone() -> None:
+    """Cone beam, 128^3, 60 views, 192 x 192 pixels, against the stored seconds of itk-rtk's Joseph (one thread)."""
+    import torch
+
+    from operators.tomography import ConeProjector, ImageGrid, TomographyGeometry
+
+    side, views, pixels = 128, 60, 192
+    stored = {"forward": 0.98, "back": 1.24}  # itk-rtk 2.7.0.post1 on the machine on which these benchmarks began
+    geometry = TomographyGeometry.cone(
+        np.arange(views) * 2 * np.pi / views, 4.0 * side, 6.0 * side, pixels, 1.5, pixels, 1.5
+    )
+    A = ConeProjector(geometry, ImageGrid((side, side, side), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
+    x = torch.rand(side, side, side)
+    y = A(x)
+    seconds = dict(zip(stored, median_seconds(lambda: A(x), lambda: A.H(y), repeats=5), strict=True))
+    for name, other in stored.items():
+        print(f"cone {name}, 128^3, 60 views: ours {seconds[name]:.3f} s, itk-rtk {other} s (stored), "
+              f"ratio {other / seconds[name]:.1f}")  # fmt: skip
+    code = """
+import re
+import numpy as np, torch
+from operators.tomography import ConeProjector, ImageGrid, TomographyGeometry
+def peak():  # not ru_maxrss, which a child inherits from its parent
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+def projector(n, views):
+    g = TomographyGeometry.cone(np.arange(views) * 2 * np.pi / views, 4.0 * n, 6.0 * n, n, 2.0, n, 2.0)
+    return ConeProjector(g, ImageGrid((n, n, n), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)))
+projector(16, 2)(torch.rand(16, 16, 16))
+before = peak()
+A = projector(512, 30)
+x = torch.rand(512, 512, 512)
+y = A(x)
+print((peak() - before) / (x.nbytes + y.nbytes))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    print(f"cone forward, 512^3, 30 views: peak {float(result.stdout):.2f} x (volume + projections), both included")
 
 
 def tv() -> None:
@@ -328,7 +406,6 @@ print(needed(32, 2, 512, int(sys.argv[1])))
         )
 
 
-
 def ultrasound() -> None:
     """Delay-and-sum against vectorised NumPy (whole image at once, one element and transmit after the other)."""
     import torch
@@ -370,8 +447,141 @@ def ultrasound() -> None:
     print(f"ratio {theirs / mine:.1f}, largest difference {difference:.1e} of the brightest point")
 
 
+def dynamic() -> None:
+    """A RED-PSM sweep against one of half as many views, and its memory in series; with a smoothing denoiser."""
+    code = """
+import re, sys, time
+import numpy as np, torch
+from types import SimpleNamespace
+from operators.normalization import Normalization
+from operators.tomography import TomographyGeometry
+from operators.tomography.orders import view_angles
+from recon3d.grid import AffineGrid
+from recon3d.methods import reconstruct
+from recon3d.problem import problem_for
+from recon3d.run import SilentRun
+from recon3d.scan import Scan
+torch.set_num_threads(1)
+class Smooth:
+    card = SimpleNamespace(units="1", complex_image=False, sigma_min=0.01, sigma_max=1.0)
+    normalization = Normalization()
+    def denoise(self, x, sigma, cond=None):
+        return (x + x.roll(1, -1) + x.roll(1, -2)) / 3
+def peak():
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+def run(views, side, sweeps):
+    geometry = TomographyGeometry.parallel(view_angles(views), side, n_rows=1).to_dict()
+    data = np.random.default_rng(0).random((views, 1, side), dtype=np.float32)
+    scan = Scan("ct", data, ("view", "row", "column"), {**geometry, "times_s": np.arange(float(views))},
+                AffineGrid.centred((1, side, side), 1.0), {}, "1/mm", {"water_per_mm": 0.02})
+    problem = problem_for(scan)
+    began = time.process_time()
+    run = SilentRun()
+    reconstruct(problem, "red_psm", models={"prior": Smooth()}, rank=6, iterations=sweeps, tol=0, run=run)
+    return time.process_time() - began, 4 * views * side * side
+views = int(sys.argv[1])
+run(8, 16, 1)  # compiled
+before = peak()
+one, series = run(views, 192, 1)
+three, _ = run(views, 192, 3)
+print((three - one) / 2, (peak() - before) / series, series / 2**20)
+"""
+    last = None
+    for views in (128, 256, 512):
+        done = subprocess.run([sys.executable, "-c", code, str(views)], capture_output=True, text=True, check=True)
+        seconds, times, mebi = map(float, done.stdout.split())
+        ratio = "" if last is None else f", {seconds / last:.2f} times that of half as many views"
+        print(
+            f"RED-PSM, {views} views of 192 x 192, rank 6: {seconds:.2f} CPU s a sweep{ratio}; "
+            f"peak {times:.1f} series of {mebi:.0f} MiB beside the data"
+        )
+        last = seconds
+
+
+def supervised() -> None:
+    """Feed-forward networks on one slice of 15 coils, 320 x 320: the published sizes against an end-to-end VarNet."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    from recon3d.priors.networks import build_network
+    from recon3d.priors.reconstructor import network_masks
+    from recon3d.priors.slices import fast_dtype
+
+    coils, side = 15, 320
+    sizes = {
+        "VarNet, 12 cascades": {"kind": "varnet"},
+        "RecurrentVarNet, T 8, h 128, n 4": {"kind": "recurrent_varnet"},
+        "RecurrentVarNet as shipped": {
+            "kind": "recurrent_varnet", "steps": 6, "hidden": 48, "layers": 2, "refinement": None,
+        },
+        "U-Net, 32 filters": {"kind": "unet_completion"},
+    }  # fmt: skip
+    kspace = torch.randn(1, coils, side, side, dtype=torch.complex64)
+    columns = torch.zeros(side, dtype=torch.bool)
+    columns[::4] = columns[side // 2 - 13 : side // 2 + 13] = True
+    masks = network_masks(columns, (side, side))
+    kspace = torch.where(columns, kspace, 0)
+    dtype = fast_dtype("cpu")
+    print(f"one slice, {coils} coils, {side} x {side}, {torch.get_num_threads()} threads, {dtype or 'float32'}")
+    first = 0.0
+    for name, architecture in sizes.items():
+        network = build_network(architecture).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        def run(network: torch.nn.Module = network) -> None:
+            with torch.inference_mode(), torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
+                network(kspace, *masks)
+
+        (seconds,) = median_seconds(run, repeats=3)
+        first = first or seconds
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            run()
+        spent: dict[str, float] = {"convolutions": 0.0, "Fourier transforms": 0.0, "all else, bound by memory": 0.0}
+        for event in profiler.key_averages():
+            kind = "convolutions" if "convolution" in event.key else "all else, bound by memory"
+            spent["Fourier transforms" if "fft_c2c" in event.key else kind] += event.self_cpu_time_total
+        shares = ", ".join(f"{kind} {100 * time / sum(spent.values()):.0f} %" for kind, time in spent.items())
+        count = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+        print(
+            f"  {name}: {count:.2f} M parameters, {seconds:.2f} s ({seconds / first:.2f} of the first), "
+            f"{_peak_of_network(architecture, coils, side):.0f} MiB; {shares}"
+        )
+
+
+def _peak_of_network(architecture: dict[str, object], coils: int, side: int) -> float:
+    """MiB that one slice takes in a process of its own, beside weights and data."""
+    code = """
+import json, re, sys, torch
+from pathlib import Path
+from recon3d.priors.networks import build_network
+from recon3d.priors.reconstructor import network_masks
+from recon3d.priors.slices import fast_dtype
+def resident(what):
+    return int(re.search(what + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+architecture, coils, side = json.loads(sys.argv[1])
+network = build_network(architecture).eval().to(memory_format=torch.channels_last)
+dtype = fast_dtype("cpu")
+def run(side):
+    columns = (torch.arange(side) % 4 == 0) | ((torch.arange(side) - side // 2).abs() < 13)
+    kspace = torch.randn(1, coils, side, side, dtype=torch.complex64)
+    masks = network_masks(columns, (side, side))
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmRSS")
+    with torch.inference_mode(), torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
+        network(kspace, *masks)
+    return resident("VmHWM") - before
+run(32)
+print(run(side))
+"""
+    asked = json.dumps([architecture, coils, side])
+    done = subprocess.run([sys.executable, "-c", code, asked], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
 BENCHMARKS = {
+    "supervised": supervised,
     "projector": projector,
+    "csr": csr,
+    "cone": cone,
     "tv": tv,
     "fbp-memory": fbp_memory,
     "network": network,
@@ -379,6 +589,9 @@ BENCHMARKS = {
     "dds": dds,
     "mri": mri,
     "ultrasound": ultrasound,
+
+
+    "dynamic": dynamic,
 }
 
 

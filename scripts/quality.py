@@ -18,7 +18,14 @@ from typing import Any
 
 import numpy as np
 
-TABLES = {"mri": "quality_mri", "mbir": "quality_diffusion", "dynamic": "quality_dynamic"}
+TABLES = {
+    "mri": "quality_mri",
+    "mbir": "quality_diffusion",
+    "dynamic": "quality_dynamic",
+    "policies": "quality_policies",
+    "supervised": "quality_supervised",
+    "seismic": "quality_seismic",
+}
 """Tables with a module of their own, by the first word of the command."""
 PHOTONS = 1e6
 ACQUISITIONS: dict[str, dict[str, Any]] = {

@@ -1,8 +1,8 @@
 """Quality of the diffusion samplers on volumes that nothing was tuned on: tables as Markdown, seconds of one core.
 
-`scripts/quality mbir` prints all tables, `scripts/quality mbir speed wrong-prior` some of them: methods (with
-`published` the 2000 levels too), speed, coverage, calibrate (on the training generator), wrong-prior. The MRI rows
-need a prior: a known one, or the file in RECON3D_MRI_PRIOR.
+`scripts/quality mbir` prints all tables, `scripts/quality mbir speed wrong-prior` some of them: methods, published
+(2000 levels), speed, reuse, coverage, calibrate (on the training generator), wrong-prior. The MRI rows need a prior: a
+known one, or the file in RECON3D_MRI_PRIOR.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ CALIBRATION_SEEDS = (9_000_011, 9_000_012, 9_000_013)
 ACQUISITIONS: dict[str, dict[str, Any]] = {
     "8 views": {"views": 8},
     "16 views": {"views": 16},
-    "90 degree arc": {"views": 90, "arc_deg": 90.0},
 }
 FAST = {"steps": 100, "sigma_max": 0.7, "cg_steps": 5}
 """DiffusionMBIR with 100 levels; tuned on one volume of the training generator."""
 SAMPLES = 4
+ROWS, COLUMNS = np.ogrid[:SIDE, :SIDE]
+LESION = np.zeros((SLICES, SIDE, SIDE), dtype=bool)
+"""A disc in one odd slice, inside the body."""
+LESION[3] = (ROWS - 48) ** 2 + (COLUMNS - 34) ** 2 <= 4**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,21 +52,31 @@ class Case:
         return compare(magnitude(volume), self.truth, range=self.range)
 
 
-def ct_case(seed: int, acquisition: str = "8 views", *, second: bool = True, slice_mm: float = CT_MM) -> Case:
-    """CT of a drawn body, projected from a grid twice as fine, with noise."""
+def ct_case(
+    seed: int,
+    acquisition: str = "8 views",
+    *,
+    second: bool = True,
+    slices: int = SLICES,
+    slice_mm: float = CT_MM,
+    lesion_hu: float = 0.0,
+) -> Case:
+    """CT of a drawn body, projected from a grid twice as fine, with noise; a disc of slice 3 can be brighter."""
     import recon3d
     from recon3d.priors import load_model
     from recon3d.synthetic.ct import anatomical_ct
     from recon3d.synthetic.ct_scoring import scoring_ct
 
     voxel_mm = (slice_mm, CT_MM, CT_MM)
-    shape = (SLICES, SIDE, SIDE)
+    shape = (slices, SIDE, SIDE)
     truth = scoring_ct(shape, voxel_mm, seed) if second else anatomical_ct(shape, voxel_mm, seed)
+    if lesion_hu:
+        truth.data[LESION] += lesion_hu
     scan = recon3d.simulate(truth, ACQUISITIONS[acquisition], noise={"photons": PHOTONS}, seed=5)
     return Case(f"CT {seed}, {acquisition}", recon3d.problem_for(scan), truth, load_model("ct-axial"), "hu")
 
 
-def mri_case(seed: int, acceleration: float = 4.0) -> Case | None:
+def mri_case(seed: int, acceleration: float = 4.0, slices: int = SLICES) -> Case | None:
     """Eight coils around a drawn head, measured from a grid twice as fine, with noise; None without a prior."""
     import recon3d
     from recon3d.priors import list_models, load_model
@@ -75,7 +88,7 @@ def mri_case(seed: int, acceleration: float = 4.0) -> Case | None:
     prior = os.environ.get("RECON3D_MRI_PRIOR") or next(iter(known), None)
     if prior is None:
         return None
-    fine = scoring_mri("brain", (SLICES, 2 * SIDE, 2 * SIDE), (3.0, 1.2, 1.2), seed)
+    fine = scoring_mri("brain", (slices, 2 * SIDE, 2 * SIDE), (3.0, 1.2, 1.2), seed)
     scan, target = scan_mri(fine, (SIDE, SIDE), acceleration=acceleration, seed=seed)
     truth = Volume(target, scan.grid)
     return Case(f"MRI {seed}, R = {acceleration:g}", recon3d.problem_for(scan), truth, load_model(prior), "maximum")
@@ -83,11 +96,14 @@ def mri_case(seed: int, acceleration: float = 4.0) -> Case | None:
 
 def run(case: Case, method: str, settings: dict[str, Any]) -> dict[str, Any]:
     """One reconstruction: what the tables print."""
-    import recon3d
+    from recon3d.methods import make_method
+    from recon3d.run import SilentRun
 
-    models = {"prior": case.prior} if method in ("dds", "diffusion_mbir") else {}
+    chosen = make_method(method, settings)
+    models = {"prior": case.prior} if chosen.roles else {}
     began = time.process_time()
-    result = recon3d.reconstruct(case.problem, method, models=models, **settings)
+    silent = SilentRun(micro_batch=min(8, case.problem.domain.shape[-3]))
+    result = chosen.reconstruct(case.problem, models, silent)  # whether the prior fits is asked elsewhere
     seconds = time.process_time() - began
     score = case.score(result.volume)
     return {
@@ -115,34 +131,47 @@ def warm(case: Case) -> None:
     run(case, "dds", {"steps": 2})
 
 
-def methods(published: bool) -> None:
+def methods() -> None:
     """DDS, DiffusionMBIR and the classical methods, on CT and MRI."""
     for case in [ct_case(CT_SEEDS[0]), mri_case(MRI_SEEDS[0])]:
         if case is None:
             continue
-        warm(case)
-        unit = "HU" if case.range == "hu" else "of 1"
-        print(f"\n### {case.name}: {SLICES} x {SIDE} x {SIDE} voxels\n")
-        print(f"| method | PSNR dB | SSIM axial | slice error {unit} | residual | calls | s |")
-        print("|---|---|---|---|---|---|---|")
         classical: list[tuple[str, str, dict[str, Any]]] = [
             ("fbp (hann)", "fbp", {"filter": "hann"}),
             ("tv, default weight", "tv", {}),
         ]
         if case.range != "hu":
             classical = [("zero-filled", "zero_filled", {}), ("l1-wavelet", "l1_wavelet", {})]
-        rows: list[tuple[str, str, dict[str, Any]]] = [
+        rows = [
             *classical,
             ("DDS 20", "dds", {"steps": 20}),
             ("DDS 50", "dds", {"steps": 50}),
-            ("DDS 50, slices apart (cg)", "dds", {"steps": 50, "data": "cg"}),
+            ("DDS 50, slices apart", "dds", {"steps": 50, "rho": 1e-9, "threshold": 0.0}),
             ("DDS 50, VE from the prior's largest sigma", "dds", {"steps": 50, "sigma_max": 1e3}),
             ("DiffusionMBIR, 100 levels", "diffusion_mbir", FAST),
         ]
-        if published:
+        print_table(case, rows)
+
+
+def published() -> None:
+    """DiffusionMBIR with its 2000 levels beside DDS, on four slices."""
+    for case in [ct_case(CT_SEEDS[0], slices=4), mri_case(MRI_SEEDS[0], slices=4)]:
+        if case is not None:
+            rows: list[tuple[str, str, dict[str, Any]]] = [(f"DDS {n}", "dds", {"steps": n}) for n in (20, 50, 100)]
+            rows.append(("DiffusionMBIR, 100 levels", "diffusion_mbir", FAST))
             rows.append(("DiffusionMBIR, 2000 levels as published", "diffusion_mbir", {}))
-        for name, method, settings in rows:
-            print_row(name, run(case, method, settings))
+            print_table(case, rows)
+
+
+def print_table(case: Case, rows: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
+    """One row of Markdown for each (name, method, settings)."""
+    warm(case)
+    unit = "HU" if case.range == "hu" else "of 1"
+    print(f"\n### {case.name}: {case.problem.domain.shape[-3]} x {SIDE} x {SIDE} voxels\n")
+    print(f"| method | PSNR dB | SSIM axial | slice error {unit} | residual | calls | s |")
+    print("|---|---|---|---|---|---|---|")
+    for name, method, settings in rows:
+        print_row(name, run(case, method, settings))
 
 
 def print_row(name: str, r: dict[str, Any]) -> None:
@@ -156,12 +185,12 @@ def print_row(name: str, r: dict[str, Any]) -> None:
 
 def speed() -> None:
     """PSNR against seconds: each acceleration beside the plain curve, interpolated to the same PSNR."""
-    cases = [ct_case(seed) for seed in CT_SEEDS[:2]]
-    mri = mri_case(MRI_SEEDS[0])
+    cases = [ct_case(seed, slices=16) for seed in CT_SEEDS[:1]]  # two micro-batches: reuse saves whole ones
+    mri = mri_case(MRI_SEEDS[0], slices=16)
     for group in [cases, *([[mri]] if mri else [])]:
         late = "fbp" if group[0].range == "hu" else "cgls"
         variants: list[tuple[str, dict[str, Any]]] = [(f"plain {n}", {"steps": n}) for n in (6, 10, 15, 20, 35, 50)]
-        for n in (10, 20, 50):
+        for n in (10, 20):
             variants += [
                 (f"start from noise of sigma 5, {n}", {"steps": n, "sigma_max": 5.0}),
                 (f"late start ({late}, sigma 0.5), {n}", {"steps": n, "start": late, "sigma_start": 0.5}),
@@ -189,39 +218,53 @@ def speed() -> None:
             print(f"| {name} | {psnr:.2f} | {seconds:.2f} | {gain} |", flush=True)
 
 
-SPREAD = {"few views": {"steps": 20, "cg_steps": 5}, "a short arc": {"steps": 20, "cg_steps": 20}}
-"""Settings of DDS that are calibrated, by what they are for; as `recon3d reconstruct` chooses them."""
+def reuse() -> None:
+    """Slice reuse by the distance of slices: PSNR, and what is left of a lesion that one odd slice alone shows."""
+    print("\n### Slice reuse, DDS 20, CT with 8 views\n")
+    print("| slices mm | plain dB | reuse dB | lesion kept, plain | lesion kept, reuse |\n|---|---|---|---|---|")
+    for slice_mm in (1.5, 3.0, 6.0):
+        cells = []
+        for lesion_hu in (0.0, 150.0):
+            case = ct_case(CT_SEEDS[0], slice_mm=slice_mm, lesion_hu=lesion_hu)
+            for wanted in (False, True):
+                found = run(case, "dds", {"steps": 20, "reuse": wanted})
+                cells.append((found["psnr"], float(found["result"].volume.data[LESION].mean())))
+        kept = [100 * (cells[2 + k][1] - cells[k][1]) / 150.0 for k in (0, 1)]
+        print(
+            f"| {slice_mm:g} | {cells[0][0]:.2f} | {cells[1][0]:.2f} | {kept[0]:.0f} % | {kept[1]:.0f} % |", flush=True
+        )
 
 
-def spreads(second: bool, purpose: str) -> Iterator[tuple[str, Any, Any]]:
+SPREAD = {"steps": 20, "data": "admm_tv", "cg_steps": 5}
+"""Settings of DDS that are calibrated, for few views."""
+
+
+def spreads(second: bool) -> Iterator[tuple[str, Any, Any]]:
     """(name, error, spread) inside the body, of the scans of one generator, without any calibration."""
     from recon3d.evaluation.metrics import body_mask
 
     for seed in CT_SEEDS if second else CALIBRATION_SEEDS:
         for acquisition in ACQUISITIONS:
-            if ("arc" in acquisition) != ("arc" in purpose):
-                continue
             case = ct_case(seed, acquisition, second=second)
             case.prior.card = case.prior.card.model_copy(update={"calibration": ()})
-            result = run(case, "dds", {**SPREAD[purpose], "samples": SAMPLES})["result"]
+            result = run(case, "dds", {**SPREAD, "samples": SAMPLES})["result"]
             inside = body_mask(case.truth)
             error = np.clip(result.volume.data, -1000, 1500) - np.clip(case.truth.data, -1000, 1500)
             yield case.name, error[inside], result.uncertainty.data[inside]
 
 
 def calibrate() -> None:
-    """The factors of the card, on the generator that draws training data."""
+    """The factor of the card, on the generator that draws training data."""
     from recon3d.evaluation.coverage import calibration_factor, coverage
 
-    for purpose in SPREAD:
-        cases = []
-        for name, error, spread in spreads(False, purpose):
-            cases.append((error, spread))
-            print(f"{name}: alone {calibration_factor([(error, spread)]):.2f}", flush=True)
-        factor = calibration_factor(cases)
-        shares = [coverage(error, factor * spread) for error, spread in cases]
-        low, mean, high = (100 * float(share) for share in (min(shares), np.mean(shares), max(shares)))
-        print(f"{purpose}: factor {factor:.3g}, coverage {mean:.1f} % ({low:.0f} to {high:.0f} %)")
+    cases = []
+    for name, error, spread in spreads(second=False):
+        cases.append((error, spread))
+        print(f"{name}: alone {calibration_factor([(error, spread)]):.2f}", flush=True)
+    factor = calibration_factor(cases)
+    shares = [coverage(error, factor * spread) for error, spread in cases]
+    low, mean, high = (100 * float(share) for share in (min(shares), np.mean(shares), max(shares)))
+    print(f"factor {factor:.3g}, coverage {mean:.1f} % ({low:.0f} to {high:.0f} %)")
 
 
 def coverages() -> None:
@@ -230,17 +273,16 @@ def coverages() -> None:
     from recon3d.priors import load_model
     from recon3d.priors.calibration import error_bar
 
-    print(f"\n### Coverage of 90 % intervals on the second generator, {SAMPLES} samples of DDS\n")
+    factor, told = error_bar(load_model("ct-axial").card.calibration, "dds", SPREAD, SAMPLES)
+    print(f"\n### Coverage of 90 % intervals on the second generator\n\n{told}\n")
     print("| scan | error HU | error bar HU | coverage | uncalibrated |\n|---|---|---|---|---|")
-    for purpose, settings in SPREAD.items():
-        shares = []
-        factor, _ = error_bar(load_model("ct-axial").card.calibration, "dds", {**settings, "data": "admm_tv"}, SAMPLES)
-        for name, error, spread in spreads(True, purpose):
-            shares.append(coverage(error, factor * spread))
-            rms = [float(np.sqrt(np.mean(v.astype(np.float64) ** 2))) for v in (error, factor * spread)]
-            raw = 100 * coverage(error, spread)
-            print(f"| {name} | {rms[0]:.0f} | {rms[1]:.0f} | {100 * shares[-1]:.1f} % | {raw:.1f} % |", flush=True)
-        print(f"| **{purpose}, factor {factor:g}** | | | **{100 * float(np.mean(shares)):.1f} %** | |")
+    shares = []
+    for name, error, spread in spreads(second=True):
+        shares.append(coverage(error, factor * spread))
+        rms = [float(np.sqrt(np.mean(v.astype(np.float64) ** 2))) for v in (error, factor * spread)]
+        raw = 100 * coverage(error, spread)
+        print(f"| {name} | {rms[0]:.0f} | {rms[1]:.0f} | {100 * shares[-1]:.1f} % | {raw:.1f} % |", flush=True)
+    print(f"| mean | | | {100 * float(np.mean(shares)):.1f} % | |")
 
 
 class LayeredPrior:
@@ -262,6 +304,21 @@ class LayeredPrior:
         return self._gaussian.denoise(x, sigma)
 
 
+def undetermined_of(case: Case, volume: Any) -> Any:
+    """The part of a volume in HU that the scan does not determine, as an array."""
+    from recon3d.config import EvidenceConfig
+    from recon3d.methods.base import Reconstruction
+    from recon3d.run import SilentRun
+    from recon3d.runtime.evidence import gather
+
+    wanted = EvidenceConfig(classical="none", residual=False)
+    return (
+        gather(case.problem, Reconstruction(volume), {"prior": case.prior}, wanted, SilentRun())
+        .volumes["null space"]
+        .data
+    )
+
+
 def wrong_prior() -> None:
     """What betrays a prior that does not belong to the scan."""
     from recon3d.config import EvidenceConfig
@@ -272,8 +329,11 @@ def wrong_prior() -> None:
     right = ct_case(CT_SEEDS[0])
     layered = LayeredPrior(right.prior)
     print("\n### A wrong prior (layers, as of seismic sections) on CT with 8 views\n")
-    print("| prior | PSNR dB | residual | misfit as image HU | undetermined HU | undetermined share | warned |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| prior | PSNR dB | residual | misfit as image HU | undetermined HU | of the truth HU | correlation | warned |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    hidden = undetermined_of(right, right.truth)
     for prior in (right.prior, layered):
         case = Case(right.name, right.problem, right.truth, prior, "hu")
         found = run(case, "dds", {"steps": 50})
@@ -281,10 +341,12 @@ def wrong_prior() -> None:
             case.problem, found["result"], {"prior": prior}, EvidenceConfig(classical="none"), SilentRun()
         )
         size = {name: float(np.sqrt(np.mean(v.data**2))) for name, v in evidence.volumes.items()}
+        free = evidence.volumes["null space"].data
+        alike = float(np.corrcoef(free.ravel(), hidden.ravel())[0, 1])
         warned = "; ".join(misfits(prior.card, case.problem)) or "no"
         print(
             f"| {prior.card.name} | {found['psnr']:.2f} | {found['residual']:.4f} | {size['residual']:.1f} "
-            f"| {size['null space']:.0f} | {evidence.facts['undetermined_share']:.3f} | {warned} |",
+            f"| {size['null space']:.0f} | {float(np.sqrt(np.mean(hidden**2))):.0f} | {alike:.2f} | {warned} |",
             flush=True,
         )
 
@@ -295,17 +357,18 @@ def main(arguments: Sequence[str]) -> None:
 
     set_threads(1)
     tables = {
-        "methods": lambda: methods("published" in arguments),
+        "methods": methods,
+        "published": published,
         "speed": speed,
+        "reuse": reuse,
         "calibrate": calibrate,
         "coverage": coverages,
         "wrong-prior": wrong_prior,
     }
-    chosen = [name for name in arguments if name != "published"]
-    unknown = sorted(set(chosen) - set(tables))
+    unknown = sorted(set(arguments) - set(tables))
     if unknown:
-        raise SystemExit(f"There is no table '{unknown[0]}': expected some of {', '.join(tables)}, published.")
-    for name in chosen or tables:
+        raise SystemExit(f"There is no table '{unknown[0]}': expected some of {', '.join(tables)}.")
+    for name in arguments or tables:
         tables[name]()
 
 

@@ -1,4 +1,4 @@
-"""Quality of methods for series on drawn objects that nothing was tuned on: one view per instant, and cine MRI at R = 8.
+"""Quality of methods for series on drawn objects that nothing was tuned on: one view per instant; cine MRI at R = 8.
 
 Objects come from the second generator (`style="scoring"`); settings were tuned on the first one. The window of the
 sliding-window images is chosen with the truth in hand, as are the weights of L+S; everything else runs at its
@@ -25,7 +25,7 @@ INSTANTS = (64, 128, 256)
 WINDOWS = (0.125, 0.25, 0.5)
 LPS = ((0.003, 0.01), (0.01, 0.01), (0.003, 0.003), (0.03, 0.01))
 CT_ROWS: dict[str, tuple[str, dict[str, Any]]] = {
-    "psm, plain": ("psm", {"regulariser": "none", "iterations": 20}),
+    "psm, plain": ("psm", {"regulariser": "none", "iterations": 5}),
     "psm, TV": ("psm", {}),
     "red_psm, ct-axial": ("red_psm", {"models": {"prior": "ct-axial"}}),
 }
@@ -39,7 +39,8 @@ def draw(folder: Path, kind: str, frames: int) -> None:
 
     volume = draw_series(kind, seed=SEED, style="scoring", frames=frames)  # type: ignore[arg-type]
     recon3d.save(volume, folder / "truth.h5")
-    scan = simulate_ct_series(volume, noise_std=5e-3, seed=5) if kind == "walnut" else simulate_mri_series(volume, seed=5)
+    ct = kind == "walnut"
+    scan = simulate_ct_series(volume, noise_std=5e-3, seed=5) if ct else simulate_mri_series(volume, seed=5)
     recon3d.save(scan, folder / "scan.h5")
 
 

@@ -138,7 +138,7 @@ def test_simulations_are_told_apart_by_their_kind() -> None:
         ("mri-cartesian", "noise.photons=3", "noise.photons is not a setting; expected one of snr"),
         ("mri-cartesian", "sampling.pattern=radial", "sampling.pattern"),
         ("ct-parallel", "coils=3", "coils is not a setting"),
-        ("ct-parallel", "kind=mrt", "kind 'mrt' cannot be simulated (did you mean 'mri'?): expected ct or mri or ct-series or mri-series or seismic."),
+        ("ct-parallel", "kind=mrt", "kind 'mrt' cannot be simulated (did you mean 'mri'?): expected one of ct, mri, "),
         ("ct-parallel", "kind=[1]", "cannot be simulated"),
     ],
 )

@@ -21,7 +21,7 @@ from operators.stack import Frames, Stack
 from operators.testing import adjoint_error
 from recon3d import acquisitions, methods
 from recon3d.cli import main
-from recon3d.grid import AffineGrid, SurveyGrid
+from recon3d.grid import AffineGrid
 from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.priors import Card
 from recon3d.problem import Problem, problem_for
@@ -224,9 +224,8 @@ class Shrink:
 
 def identity(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     """Every sample is measured, with weights."""
-    grid = scan.grid
-    axes = ("crossline", "inline", "sample") if isinstance(grid, SurveyGrid) else ("z", "y", "x")
-    return Diagonal(torch.as_tensor(scan.acquisition["weights"]).to(device), Space(axes, grid.shape, dtype))
+    space = Space(("z", "y", "x"), scan.grid.shape, dtype)
+    return Diagonal(torch.as_tensor(scan.acquisition["weights"]).to(device), space)
 
 
 def test_two_model_method(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,9 +249,9 @@ def test_two_model_method(capfd: pytest.CaptureFixture[str], monkeypatch: pytest
     assert main([*command, "models.tisue=a"]) == 2
     assert "models.tisue: method 'stand-in-dehaze' has the roles" in capfd.readouterr().err
 
-    from recon3d.runtime import case
+    from recon3d.methods import roles
 
-    monkeypatch.setattr(case, "models_for", lambda *arguments, **options: models)
+    monkeypatch.setattr(roles, "models_for", lambda *arguments, **options: models)
     assert main(command) == 0
     found, spread = recon3d.load("out.h5"), recon3d.load("out.uncertainty.h5")
     np.testing.assert_array_equal(found.data, result.volume.data)
@@ -292,21 +291,3 @@ def test_active_sampling() -> None:
     assert source.units == [4]
     assert errors[-1] < 0.2 * errors[0]
     assert through_the_house(scan, "cgls", "method.iterations=10").shape == SHAPE
-
-
-# Seismic: a survey grid, gaps between traces.
-
-
-def test_survey_grid() -> None:
-    survey = SurveyGrid(SHAPE, (100, 2), (7, 1), (1e5, 2e5), (25.0, 0.0), (0.0, 12.5), 0.5, 0.004)
-    acquisitions.register("traces", identity)
-    live = np.ones((*SHAPE[:2], 1), np.float32)
-    live[1, 3] = 0
-    cube = smooth(*SHAPE).astype(np.float32)
-    scan = Scan("traces", cube * live, ("crossline", "inline", "sample"), {"weights": live}, survey, units="Pa")
-    found = through_the_house(scan, "tv", "method.iterations=200", "method.weight=1e-3")
-    assert found.grid == survey
-    assert found.units == "Pa"
-    np.testing.assert_allclose(found.data[2], cube[2], atol=0.15)
-    assert abs(found.data[1, 3].mean() - cube[1, 3].mean()) < 0.3  # filled from the neighbours
-    assert not Path("out.png").exists()  # three planes in millimetres do not exist for a survey

@@ -8,12 +8,29 @@ from torch import Tensor
 from operators.errors import ShapeError
 from operators.fourier import centred_fft, centred_ifft
 
-__all__ = ["centre_crop", "partial_fourier", "remove_oversampling", "resize_centred", "sampled"]
+__all__ = ["centre_crop", "corner_noise", "partial_fourier", "remove_oversampling", "resize_centred", "sampled"]
+
+_CORNER = 0.8  # of the largest frequency, along both axes: the signal of tissue lies far below the noise there
+_LEAST_SAMPLES = 100
 
 
 def sampled(kspace: Tensor, coil_dim: int = -4) -> Tensor:
     """Where k-space was measured: a bool mask without the coil axis, true where any coil is not zero."""
     return (kspace != 0).any(dim=coil_dim)
+
+
+def corner_noise(kspace: Tensor) -> float | None:
+    """Standard deviation per real channel of white noise, from the corners of the last two axes of k-space.
+
+    The median of the moduli of real and imaginary parts over 0.6745: few strong samples do not move it. None where the
+    corners were not measured (zeros), or not enough of them.
+    """
+    rows, columns = (
+        (torch.arange(n, device=kspace.device) - n // 2).abs() >= _CORNER * (n // 2) for n in kspace.shape[-2:]
+    )
+    corner = kspace[..., rows, :][..., columns]
+    values = torch.view_as_real(corner[corner != 0]).abs()
+    return float(values.median()) / 0.6745 if values.numel() >= _LEAST_SAMPLES else None
 
 
 def centre_crop(x: Tensor, dim: int, length: int) -> Tensor:

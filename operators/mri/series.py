@@ -109,7 +109,7 @@ class _SubspaceGram(LinearOperator):
 
     def _forward(self, x: Tensor) -> Tensor:
         seen = self._still._forward(x)
-        frame = self._subspace.domain.shape[0], *seen.shape[-4:]
+        frame = cast(Space, self.domain).shape[0], *seen.shape[-4:]
         mixed = [self._mixed(part) for part in seen.reshape(-1, *frame)]
         return cast(Tensor, self._still.H._forward(torch.stack(mixed).reshape(seen.shape)))
 

@@ -22,7 +22,7 @@ def trace_mask(family: str, shape: tuple[int, int], missing: float, rng: np.rand
     ----------
     family : one of `MASK_FAMILIES`
         "random": each trace by itself. "regular": every k-th line of one axis is kept, or left out where less than half
-        is missing. "gap": bands of adjacent lines. "lines": single lines of both directions. "block": rectangular holes.
+        is missing. "gap": bands of adjacent lines. "lines": single lines both ways. "block": rectangular holes.
     shape : (crossline, inline)
     missing : 0 to 1, exclusive; met as nearly as the family allows
 

@@ -5,20 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from operators.tomography.backend import projector_for
     from operators.tomography.cone import ConeProjector
     from operators.tomography.fbp import filtered_backprojection
     from operators.tomography.geometry import TomographyGeometry
     from operators.tomography.grid import ImageGrid
     from operators.tomography.projector import Projector
+    from operators.tomography.transform import RayTransform
 
-__all__ = ["ConeProjector", "ImageGrid", "Projector", "TomographyGeometry", "filtered_backprojection"]
+__all__ = [
+    "ConeProjector", "ImageGrid", "Projector", "RayTransform", "TomographyGeometry", "filtered_backprojection",
+    "projector_for",
+]  # fmt: skip
 
 _HOMES = {
     "ConeProjector": "cone",
     "ImageGrid": "grid",
     "Projector": "projector",
+    "RayTransform": "transform",
     "TomographyGeometry": "geometry",
     "filtered_backprojection": "fbp",
+    "projector_for": "backend",
 }
 
 

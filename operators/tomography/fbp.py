@@ -26,14 +26,13 @@ from torch import Tensor
 
 from operators.errors import GeometryError
 from operators.tomography import fdk
-from operators.tomography.cone import ConeProjector
+from operators.tomography.astra_cuda import matched
 from operators.tomography.geometry import TomographyGeometry
 from operators.tomography.grid import ImageGrid
 from operators.tomography.joseph import FAST, ROWS_PER_TASK, load_projections
 from operators.tomography.lanes import LANES, add_interpolated, empty_lanes
-from operators.tomography.projector import Projector
 from operators.tomography.ramp import WINDOWS, Filter, ramp_response
-from operators.tomography.transform import stacked
+from operators.tomography.transform import RayTransform, stacked
 from operators.tomography.weights import angular_weights, full_turn_weights, mirrored_columns, short_scan_weights
 
 FloatArray = NDArray[np.float64]
@@ -43,7 +42,7 @@ VIEWS_PER_FFT = 32
 
 
 def filtered_backprojection(
-    projector: Projector | ConeProjector, y: Tensor, filter: Filter = "ram-lak", cutoff: float = 1.0
+    projector: RayTransform, y: Tensor, filter: Filter = "ram-lak", cutoff: float = 1.0
 ) -> Tensor:
     """Reconstruct line integrals by filtered backprojection on the geometry and grid of `projector`.
 
@@ -82,8 +81,12 @@ def filtered_backprojection(
     if not 0.0 < cutoff <= 1.0:
         raise ValueError(f"cutoff is a fraction of the Nyquist frequency above 0 and at most 1, got {cutoff}.")
     projector.range.check(y, "filtered_backprojection")
+    if y.device.type != "cpu":  # one pass, bound by the filter: the transfer costs less than a second kernel
+        return filtered_backprojection(
+            matched(projector.geometry, projector.grid, y.dtype), y.cpu(), filter, cutoff
+        ).to(y.device)
     volume = torch.empty((*y.shape[:-3], *projector.domain.shape), dtype=y.dtype)
-    if isinstance(projector, ConeProjector):
+    if projector.geometry.kind == "cone":
         fdk.reconstruct(projector.geometry, projector.grid, stacked(y), stacked(volume), filter, cutoff)
         return volume
     plan = _plan(projector.geometry, projector.grid)

@@ -28,6 +28,10 @@ class RayTransform(LinearOperator):
     range: Space
     name: str
     """How messages call the projector."""
+    device_type = "cpu"
+    """Where it computes."""
+    chosen = ""
+    """Why this projector and no other, for plans and records; set by who chose."""
 
     def __init__(
         self,
@@ -36,12 +40,14 @@ class RayTransform(LinearOperator):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        if torch.device(device).type != "cpu":
-            raise DeviceError(f"The {self.name} computes on the CPU; on {device} there is none yet. Use device='cpu'.")
+        if torch.device(device).type != self.device_type:
+            home = {"cpu": "the CPU"}.get(self.device_type, "a CUDA device")
+            raise DeviceError(f"The {self.name} computes on {home}, got device '{device}': use '{self.device_type}'.")
         self._check(geometry, grid)
         super().__init__(
             domain=Space(("z", "y", "x"), grid.shape, dtype),
             range=Space(("view", "row", "column"), geometry.shape, dtype),
+            device=device,
         )
         self.geometry = geometry
         self.grid = grid

@@ -75,11 +75,12 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     """Line integrals of attenuation (dimensionless) of an image in 1/mm.
 
     The scanner frame has its origin at the centre of rotation and its axes along the voxel axes of the grid; the
-    acquisition may place the centre of the grid elsewhere by ``grid_centre_mm`` (z, y, x). With ``times_s``, one per
-    view, the image is a series: views of equal time, or each ``views_per_frame`` of them, see a frame.
+    acquisition may place the centre of the grid elsewhere by ``grid_centre_mm`` (z, y, x), and name the ``backend``.
+    With ``times_s``, one per view, the image is a series: views of equal time, or each ``views_per_frame`` of them, see
+    a frame.
     """
     from operators.series import ViewSeries
-    from operators.tomography import ConeProjector, ImageGrid, Projector, TomographyGeometry
+    from operators.tomography import ImageGrid, TomographyGeometry, projector_for
     from recon3d.acquisitions.ct_checks import check_ct
 
     if not isinstance(scan.grid, AffineGrid):
@@ -90,11 +91,11 @@ def ct(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOperator:
     grid = ImageGrid(scan.grid.shape, scan.grid.voxel_mm, centre_mm)  # type: ignore[arg-type]
     geometry = TomographyGeometry.from_dict(scan.acquisition)
     check_ct(scan, geometry, scan.grid)
-    projector = ConeProjector if geometry.kind == "cone" else Projector
+    backend = str(scan.acquisition.get("backend", "auto"))
     if not is_timed(scan):
-        return projector(geometry, grid, dtype=dtype, device=device)
+        return projector_for(geometry, grid, dtype, device, backend)
     return ViewSeries(
-        lambda a, b: projector(geometry[a:b], grid, dtype=dtype, device=device),
+        lambda a, b: projector_for(geometry[a:b], grid, dtype, device, backend),
         frame_edges(scan, geometry.n_views),
         "view",
     )

@@ -91,8 +91,6 @@ def doubts(scan: Scan) -> list[str]:
     """What can hardly be right about a CT scan, one sentence each; for the plan and the record."""
     if scan.kind != "ct" or not isinstance(scan.data, np.ndarray) or not isinstance(scan.grid, AffineGrid):
         return []
-    from recon3d.preprocessing.truncation import truncated_share
-
     geometry = TomographyGeometry.from_dict(scan.acquisition)
     if scan.data.shape != geometry.shape or geometry.n_columns < 2:
         return []
@@ -120,13 +118,6 @@ def doubts(scan: Scan) -> list[str]:
         found.append(
             f"unit: the detector sees {2 * seen:.3g} mm about the axis, the grid is {2 * half:.3g} mm wide; the grid "
             f"looks {_guess(half / seen)}, or choose a smaller one"
-        )
-    prepared = str(scan.acquisition.get("prepared", ""))
-    left, right = truncated_share(scan.data)
-    if max(left, right) >= 0.05 and "truncation:" not in prepared:
-        found.append(
-            f"truncation: the object reaches over the detector in {max(left, right):.0%} of the rows of the views; "
-            "values near its edge are not quantitative (preprocess.truncation=extend helps)"
         )
     return found
 

@@ -270,6 +270,10 @@ def _echo_facts(facts: dict[str, Any], indent: int = 0) -> None:
         if isinstance(value, dict):
             typer.echo(f"{' ' * indent}{key}")
             _echo_facts(value, indent + 2)
+        elif isinstance(value, list) and len(value) > 1 and isinstance(value[0], str):  # sentences, or a map of text
+            typer.echo(f"{' ' * indent}{key}")
+            for line in value:
+                typer.echo(f"{' ' * (indent + 2)}{line}")
         else:
             shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
             typer.echo(f"{' ' * indent}{key:<{max(18 - indent, 1)}} {shown}")

@@ -8,9 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.errors import ShapeError
-from recon3d.priors.calibration import LEVEL, NORMAL_QUANTILE
 
 __all__ = ["calibration_factor", "coverage"]
+
+LEVEL = 0.9
+"""The share of voxels that a calibrated interval is to cover."""
+NORMAL_QUANTILE = 1.6448536269514722
+"""Half width of an interval of that share, in standard deviations of a normal error."""
 
 Pair = tuple[NDArray[np.floating], NDArray[np.floating]]
 

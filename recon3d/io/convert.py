@@ -76,8 +76,8 @@ def convert(
     if to_folder:
         dicom.write_series(obj, target, overwrite=overwrite, **place)
     elif parametric_map:
-        named = {} if meaning is None else {"label": meaning[0], "explanation": meaning[1]}
-        dicom.write_parametric_map(obj, target, overwrite=overwrite, **named, **place)
+        place |= {} if meaning is None else {"label": meaning[0], "explanation": meaning[1]}
+        dicom.write_parametric_map(obj, target, overwrite=overwrite, **place)
     else:
         dicom.write_enhanced(obj, target, overwrite=overwrite, **place)
     return obj

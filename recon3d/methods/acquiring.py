@@ -32,7 +32,7 @@ class Acquiring:
     problem : operator, noise and grid; of its data nothing is read but `truth`
     source : who measures
     budget : units in all for each slice, or below 1 their share of those within reach
-    start : units measured first; by default those that fix the scale
+    start : units measured first; by default those that fix the scale, but at most a third of the budget
     prior : whose range the image gets
 
     Attributes
@@ -51,7 +51,7 @@ class Acquiring:
         most = int(reach.sum(1).min())
         self.budget = _whole(budget, most)
         wanted = _default_start(problem.A, self.units) if start is None else start
-        self._first = min(wanted, self.budget) if start is None else wanted
+        self._first = min(wanted, max(1, self.budget // 3)) if start is None else wanted
         if self._first > self.budget:
             raise ConfigError(f"method.start is {self._first} units, the budget {self.budget}: raise method.budget.")
         self._prior = prior

@@ -24,7 +24,9 @@ from recon3d.sensing.units import Units
 from recon3d.solvers.data_step import LeastSquaresStep
 
 Kind = Literal["lines", "points", "views", "spokes", "scan_lines", "pixels"]
-Policy = Literal["variance", "entropy", "published", "truth", "random", "variable_density", "equispaced", "listed"]
+Policy = Literal[
+    "variance", "entropy", "published", "truth", "random", "variable_density", "equispaced", "centre", "listed"
+]
 
 
 class ActiveSampling(Method):
@@ -40,21 +42,21 @@ class ActiveSampling(Method):
     units: Kind = Field("lines", description="what is asked for")
     shared: bool = Field(True, description="one choice for all slices, or one for each")
     budget: float = Field(0.25, gt=0, description="units measured in all, or below 1 their share")
-    start: int | None = Field(None, ge=0, description="units of the budget measured first: the middle of k-space ...")
+    start: int | None = Field(None, ge=0, description="units measured first: the middle of k-space ...")
     policy: Policy = Field("variance", description="who chooses: ADS by variance or entropy, or one to compare with")
     listed: list[int] = Field([], description="units of policy 'listed'")
     width: float | None = Field(None, gt=0, description="of the entropy's kernel; by default from the particles")
     coverage: float = Field(0.0, ge=0, description="units chosen at once keep about this many units apart")
     particles: int = Field(4, ge=1, description="samples that are drawn together; choosing takes two")
     steps: int = Field(50, ge=1, description="network calls per particle")
-    window: tuple[float, float] = Field((0.1, 0.5), description="part of the steps in which units are chosen")
+    window: tuple[float, float] = Field((0.0, 0.4), description="part of the steps in which units are chosen")
     restart: bool = Field(True, description="once all is measured, begin anew from noise with the steps that are left")
     grid: Literal["lambda", "angle"] = Field("lambda", description="noise levels: geometric, or the paper's")
-    sigma_max: float = Field(1.0, gt=0, description="noise at the start, at most the prior's largest")
+    sigma_max: float = Field(0.5, gt=0, description="noise at the start, at most the prior's largest")
     sigma_min: float = Field(0.01, gt=0, description="noise at the end; the prior's smallest if that is more")
     eta: float = Field(0.85, ge=0, le=1, description="share of the noise drawn anew at each step; the paper: none")
     guidance: Literal["cg", "gradient"] = Field("cg", description="conjugate gradients (DDS), or the paper's (DPS)")
-    cg_steps: int = Field(5, ge=1, description="per particle and step, and at the end")
+    cg_steps: int = Field(3, ge=1, description="per particle and step, and at the end")
     noise_weight: float = Field(5.0, ge=0, description="cg: factor on the noise variance, the trust in the prior")
     assumed_noise: float = Field(0.01, ge=0, description="of the data where theirs is unknown, in the prior's range")
     weight: float = Field(10.0, gt=0, description="of gradient guidance")

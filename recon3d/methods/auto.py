@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, field_validator
 
 from operators.mri import Encoding
-from operators.tomography import ConeProjector, Projector
+from operators.tomography import RayTransform
 from recon3d.errors import ModelError
 from recon3d.methods.base import Method, Models, Reconstruction
 from recon3d.problem import Problem
@@ -125,7 +125,7 @@ def seconds_of(text: str) -> float:
 def measured_share(problem: Problem) -> Measured:
     """How complete the data of a scan are."""
     A = problem.A
-    if isinstance(A, Projector | ConeProjector):
+    if isinstance(A, RayTransform):
         views = A.geometry.n_views
         turned = np.rad2deg(np.unwrap(A.geometry.angles_rad))
         arc = float(np.ptp(turned)) * views / max(views - 1, 1)
@@ -150,7 +150,7 @@ def classical_for(problem: Problem) -> tuple[str, dict[str, Any]]:
 
 def _candidates(problem: Problem, measured: Measured, prior_fits: bool) -> list[_Candidate]:
     """What suits the scan, best first."""
-    mri, ct = isinstance(problem.A, Encoding), isinstance(problem.A, Projector | ConeProjector)
+    mri, ct = isinstance(problem.A, Encoding), isinstance(problem.A, RayTransform)
     if measured.complete:
         return [_Candidate("cg_sense", grams=35.0) if mri else _Candidate("fbp", {"filter": "hann"})]
     found = []

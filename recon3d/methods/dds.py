@@ -104,7 +104,8 @@ class DDS(Method):
         samples = Samples(problem, self.samples, self._grid(prior.card))
         data_step.state = samples.begin(run)
         x = data_step.state.pop("x", torch.empty(0))
-        past = {name: data_step.state.pop(name) for name in ("held", "previous") if name in data_step.state}
+        kept = data_step.state
+        past: dict[str, Tensor] = {name: kept.pop(name) for name in ("held", "previous") if name in kept}
 
         for index, sample, step in samples:
             noise = partial(step_noise, problem, run, sample)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -62,4 +62,4 @@ class Denoise(Method):
         image = normalization.invert(prior.denoise(x, told))
         run.step(0, {}, {"sigma": told})
         residual = float(torch.linalg.vector_norm(image - problem.y) / torch.linalg.vector_norm(problem.y))
-        return cast(Reconstruction, finish(problem, image, residual=residual))
+        return finish(problem, image, residual=residual)

@@ -14,6 +14,7 @@ from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.solvers.prediction import decimation, predicted_fill
 
+
 class FXPrediction(Method):
     """Spitz, Geophysics 56 (1991) 785: the filter of lines k apart at f / k is the filter of adjacent lines at f.
 

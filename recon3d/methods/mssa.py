@@ -14,7 +14,6 @@ from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.solvers.hankel import PlaneHankel
 
-
 PAD = 32
 """Empty samples after a trace, so that its end does not meet its beginning."""
 
@@ -32,7 +31,7 @@ class MSSA(Method):
     iterations: int = Field(15, ge=1, description="per frequency")
     damping: float | None = Field(None, gt=0, description="exponent that weakens noise, 2 to 4; none by default")
     band: float = Field(
-        1e-3, ge=0, lt=1, description="frequencies with less than this share of the strongest one's amplitude stay empty"
+        1e-3, ge=0, lt=1, description="frequencies below this share of the strongest one's amplitude stay empty"
     )
     alpha: float = Field(1.0, gt=0, le=1, description="1 keeps recorded traces; less lets noise on them go")
     window: tuple[int, int, int] | None = Field((32, 32, 128), description="(crossline, inline, sample) of windows")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
@@ -31,7 +31,7 @@ class PartiallySeparable(Method):
     )
     start: Start = Field("auto", description="auto: a navigator where k-space has one, else windows; prosep; cosines")
     window: int | None = Field(None, ge=1, description="frames of each image of the start 'windows'; a quarter of all")
-    iterations: int = Field(40, ge=1, description="sweeps over both factors and the series at most")
+    iterations: int = Field(25, ge=1, description="sweeps over both factors and the series at most")
     cg_steps: int = Field(8, ge=1, description="conjugate gradient steps of each solve for the basis images")
     tol: float = Field(2e-3, ge=0, description="stop where the residuals primal, dual and change are this small")
     nonnegative: bool = Field(True, description="series >= 0 in the method's range; ignored for complex images")
@@ -63,13 +63,18 @@ class PartiallySeparable(Method):
                 splitting.balance()
             if not run.step(i, splitting.state, metrics) or done:
                 break
+        splitting.gamma = splitting.gamma.new_empty(0)  # not needed any more
 
     def _finished(
         self, problem: Problem, task: Normalised, factors: Factors, x: Tensor, **facts: float
     ) -> Reconstruction:
-        carried = round(carried_rank(problem), 2)
-        known = {"rank": factors.basis.shape[0], "knots": factors.interpolator.shape[1], "rank_carried": carried}
-        return finish(problem, task.physical(x), **known, **facts)
+        image = x.mul_(task.normalization.scale).add_(task.normalization.offset)  # in place: a series is large
+        told: dict[str, Any] = {
+            "rank": factors.basis.shape[0],
+            "knots": factors.interpolator.shape[1],
+            "rank_carried": round(carried_rank(problem), 2),
+        }
+        return finish(problem, image, **told, **facts)  # type: ignore[arg-type]
 
 
 class PSM(PartiallySeparable):

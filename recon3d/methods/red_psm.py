@@ -19,6 +19,7 @@ from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.solvers.partially_separable import Splitting
 
+SIGMA = 0.06
 ADAM_STEPS = 25
 """Joint steps on both factors in each sweep of the published mode."""
 
@@ -35,7 +36,9 @@ class RedPSM(PartiallySeparable):
     summary: ClassVar[str] = "partially separable series with a denoiser on each frame; one view per instant, minutes"
     roles: ClassVar[dict[str, str]] = {"prior": "denoiser of single frames"}
 
-    sigma: float = Field(0.06, gt=0, description="noise that the denoiser is told, in its own range")
+    sigma: float | None = Field(
+        None, gt=0, description="noise that the denoiser is told, in its range; 0.06, or the nearest its card allows"
+    )
     weight: float = Field(2e-2, ge=0, description="of the denoiser, relative to |A|^2 and its range")
     beta: float = Field(2e-2, gt=0, description="coupling at the start; weight / (weight + beta) is D's share of f")
     complex_by: Literal["parts", "magnitude"] = Field(
@@ -75,14 +78,15 @@ class RedPSM(PartiallySeparable):
 
     def _frames_by(self, prior: Any) -> Callable[[Tensor], Tensor]:
         """D on frames (t, z, y, x), also where it takes real images and they are complex."""
+        sigma = self.sigma or min(max(SIGMA, prior.card.sigma_min), prior.card.sigma_max)
 
         def denoise(f: Tensor) -> Tensor:
             if not f.is_complex() or prior.card.complex_image:
-                return cast(Tensor, prior.denoise(f, self.sigma))
+                return cast(Tensor, prior.denoise(f, sigma))
             if self.complex_by == "magnitude":
-                return torch.polar(prior.denoise(f.abs(), self.sigma), f.angle())
+                return torch.polar(prior.denoise(f.abs(), sigma), f.angle())
             parts = torch.stack([f.real, f.imag])
-            return torch.complex(*prior.denoise(parts, self.sigma))
+            return torch.complex(*prior.denoise(parts, sigma))
 
         return denoise
 

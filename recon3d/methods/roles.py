@@ -58,7 +58,7 @@ def misfits(card: BaseCard, problem: Problem) -> list[str]:
     """Every way in which the scan is unlike what the model was trained on."""
     voxel_mm = problem.grid.voxel_mm if isinstance(problem.grid, AffineGrid) else None
     found = fit(card, modality=problem.kind or None, voxel_mm=voxel_mm, shape=problem.domain.shape)
-    if card.spatial_dims != 2:
+    if card.spatial_dims != 2 and card.kind == "denoiser":
         found.append(f"the prior {card.name} denoises whole volumes, methods ask slice by slice")
     if card.complex_image != problem.domain.is_complex:
         kinds = {True: "complex", False: "real"}

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from operators.tomography import Projector, filtered_backprojection
+from operators.tomography import RayTransform, filtered_backprojection
 from recon3d.errors import ModelError
 from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.priors.calibration import error_bar
@@ -53,7 +53,7 @@ def first_state(step: Step, noise: Tensor, mean: float, std: float) -> Tensor:
 
 def image_of_data(problem: Problem, task: Normalised, *, fbp: bool) -> Tensor:
     """A classical image in the range of the task: FBP where asked for and possible, else a few conjugate gradients."""
-    if fbp and isinstance(problem.A, Projector):
+    if fbp and isinstance(problem.A, RayTransform):
         return task.normalization.apply(filtered_backprojection(problem.A, problem.y, filter="hann"))
     batch_ndim = 0 if slice_axis(task.A) is None else 1
     return conjugate_gradient(task.A.gram, task.A.H(task.y), max_steps=START_STEPS, batch_ndim=batch_ndim).x
@@ -79,8 +79,8 @@ class Samples:
     def begin(self, run: Run) -> dict[str, Tensor]:
         """Announce the iterations; returns what a stopped run had saved of the sample it was drawing."""
         if self.count > 1:
-            zeros = self.problem.domain.zeros
-            self.state = {name: cast(Tensor, zeros(self.problem.A.device)) for name in ("mean", "deviation")}
+            zeros, device = self.problem.domain.zeros, self.problem.A.device
+            self.state = {name: zeros(device) for name in ("mean", "deviation")}
         self._first, saved = run.begin(self.count * len(self.grid), dict(self.state))
         state = cast("dict[str, Tensor]", dict(saved))
         self.state = {name: state.pop(name) for name in self.state}

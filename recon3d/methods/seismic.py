@@ -34,7 +34,7 @@ def sampling_of(problem: Problem, method: str) -> TraceSampling:
 def windowed(
     run: Run, cube: Tensor, sides: Sequence[int] | None, overlap: float, solve: Callable[[Window], Tensor]
 ) -> Tensor:
-    """The answers of all windows, blended; each is an iteration of the run, which goes on at the window it had got to."""
+    """The answers of all windows, blended; each is an iteration of the run, which goes on where it had got to."""
     parts = windows(cube.shape, sides or cube.shape, overlap)
     first, state = run.begin(len(parts), {"sum": torch.zeros_like(cube)})
     out = cast(Tensor, state["sum"])

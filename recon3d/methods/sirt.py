@@ -63,16 +63,17 @@ class SIRT(Method):
         if self.subsets == 1:
             return [task.A], [task.y]
         space = task.A.range
-        views = space.shape[space.axes.index("view")] if isinstance(space, Space) and "view" in space.axes else 0
-        if not views:
+        if not isinstance(space, Space) or "view" not in space.axes:
             raise ConfigError("method.subsets are subsets of views, this scan has none: leave it out.")
+        axis = space.axes.index("view")
+        views = space.shape[axis]
         if self.subsets > views:
             raise ConfigError(f"method.subsets={self.subsets} is more than the {views} views: choose fewer.")
         operators, parts = [], []
         for first in _scattered(self.subsets):
             index = np.arange(first, views, self.subsets)
             operators.append(cast(LinearOperator, task.A.subset("view", index.tolist())))
-            parts.append(task.y.index_select(space.axes.index("view"), torch.from_numpy(index).to(task.y.device)))
+            parts.append(task.y.index_select(axis, torch.from_numpy(index).to(task.y.device)))
         return operators, parts
 
 

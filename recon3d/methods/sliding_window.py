@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from operators.linear import LinearOperator
-from operators.tomography import ConeProjector, Projector, filtered_backprojection
+from operators.tomography import RayTransform, filtered_backprojection
 from recon3d.errors import InputError
 from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.methods.series import default_window, series_in
@@ -57,9 +57,9 @@ class SlidingWindow(Method):
         return finish(problem, x, window=width)
 
     def _image(self, problem: Problem, A: LinearOperator, y: Any) -> Tensor:
-        if self.inner == "fbp" and not isinstance(A, Projector | ConeProjector):
+        if self.inner == "fbp" and not isinstance(A, RayTransform):
             raise InputError(f"'{problem.name}' is no CT scan: choose inner=cg for its windows.")
-        if self.inner in ("auto", "fbp") and isinstance(A, Projector | ConeProjector):
+        if self.inner in ("auto", "fbp") and isinstance(A, RayTransform):
             return filtered_backprojection(A, y, filter=self.filter)
         if self.inner == "sirt":
             return sirt(A, y, max_steps=self.iterations or 50, nonnegative=self.nonnegative).x

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from recon3d.priors.interpolator import Interpolator
+from recon3d.solvers.gaps import first_guess
 from recon3d.solvers.windows import add_window, total_weight, windows
 
 
@@ -25,7 +27,8 @@ class TiledDenoiser:
     def __init__(
         self, model: Any, data: Tensor, live: Tensor, tile: tuple[int, int, int], overlap: float, batch: int = 1
     ) -> None:
-        self.model, self.data, self.live, self.batch = model, data, live, batch
+        self.model, self.live, self.batch = model, live, batch
+        self.guess = first_guess(data, live) if isinstance(model, Interpolator) else data
         self.tiles = windows(data.shape, tile, overlap)
         self.weight = total_weight(data.shape, self.tiles, data.device)
         self.calls = 0
@@ -43,6 +46,12 @@ class TiledDenoiser:
                 add_window(out, tile, answer)
         return out / self.weight
 
+    def start(self, sigma: float, noise: Tensor) -> Tensor:
+        """The state at the noisiest level: about the first guess, or about zero for a plain prior of unit variance."""
+        if isinstance(self.model, Interpolator):
+            return self.guess + sigma * noise
+        return math.hypot(1.0, sigma) * noise
+
     def notes(self) -> list[str]:
         """What a person should know of the gaps: tiles that hold no trace at all show what the model makes up."""
         empty = sum(not bool(self.live[tile[:2]].any()) for tile in self.tiles)
@@ -54,5 +63,5 @@ class TiledDenoiser:
         ]
 
     def _condition(self, tiles: list[tuple[slice, ...]]) -> Tensor:
-        pairs = [torch.stack([self.data[tile], self.live[tile[:2]].expand_as(self.data[tile])]) for tile in tiles]
+        pairs = [torch.stack([self.guess[tile], self.live[tile[:2]].expand_as(self.guess[tile])]) for tile in tiles]
         return torch.stack(pairs)

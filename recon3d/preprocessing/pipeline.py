@@ -15,7 +15,7 @@ from recon3d.errors import InputError
 from recon3d.preprocessing.axis import find_axis, find_tilt, untilted
 from recon3d.preprocessing.hardening import correct_hardening
 from recon3d.preprocessing.stripes import per_sinogram, remove_narrow, remove_stripes
-from recon3d.preprocessing.truncation import extend_edges, truncated_share
+from recon3d.preprocessing.truncation import FEW, extend_edges, truncated_share
 from recon3d.preprocessing.views import full_to_half_turn, sort_views
 from recon3d.scan import Scan
 
@@ -172,7 +172,7 @@ class _Views:
 
     def truncation(self, choice: str) -> None:
         left, right = truncated_share(self.data)
-        if max(left, right) < 0.05:
+        if max(left, right) < FEW:
             return
         found = f"the object reaches over the detector in {max(left, right):.0%} of the rows of the views"
         if choice == "refuse":

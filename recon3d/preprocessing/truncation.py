@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.scan import Scan
+
+FEW = 0.05
+"""Share of the rows of the views whose truncation does not matter."""
 TRUNCATED = 0.1
 """A view is truncated where the line integrals at its edge exceed this share of the highest ones."""
 
@@ -26,6 +30,20 @@ def truncated_share(data: NDArray[Any], columns: int = 3) -> tuple[float, float]
     left = data[..., :columns].mean(axis=-1) > limit
     right = data[..., -columns:].mean(axis=-1) > limit
     return float(left.mean()), float(right.mean())
+
+
+def truncation_told(scan: Scan) -> list[str]:
+    """A sentence where the object of a CT scan is wider than the detector and no preprocessing has said so."""
+    data = scan.data
+    if scan.kind != "ct" or not isinstance(data, np.ndarray) or data.ndim != 3:
+        return []
+    share = max(truncated_share(data))
+    if share < FEW or "truncation:" in str(scan.acquisition.get("prepared", "")):
+        return []
+    return [
+        f"truncation: the object reaches over the detector in {share:.0%} of the rows of the views; values near its "
+        "edge are not quantitative (preprocess.truncation=extend helps)"
+    ]
 
 
 def extend_edges(data: NDArray[Any], columns: int) -> NDArray[np.float32]:

@@ -7,11 +7,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-LEVEL = 0.9
-"""The share of voxels that a calibrated interval is to cover."""
-NORMAL_QUANTILE = 1.6448536269514722
-"""Half width of an interval of that share, in standard deviations of a normal error."""
-
 
 class Calibration(BaseModel):
     """The error bar (one standard deviation) of a mean of samples is ``factor`` times their spread.

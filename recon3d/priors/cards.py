@@ -95,6 +95,7 @@ class InterpolatorCard(BaseCard):
     """The card of an interpolator: cubes of unit root mean square on their observed traces, without unit."""
 
     kind: Literal["interpolator"] = "interpolator"
+    spatial_dims: Literal[2, 3] = 3
     voxel_mm: tuple[float, float] | None = None
     sigma_min: float = Field(gt=0)
     sigma_max: float = Field(gt=0)

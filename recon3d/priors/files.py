@@ -45,6 +45,23 @@ def save_model(
     return card
 
 
+def replace_card(path: str | Path, card: BaseCard) -> None:
+    """Give a model file another card, e.g. one with a calibration; its weights stay, byte for byte.
+
+    Raises
+    ------
+    ModelError
+        When the card states another hash than that of the weights in the file.
+    """
+    path = Path(path)
+    verify(path)
+    if card.sha256 != read_card(path).sha256:
+        raise ModelError(f"The card of {card.name} belongs to other weights than those in {path}.")
+    tensors = load_file(path)
+    with _replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={METADATA_KEY: card.model_dump_json()})
+
+
 def _denoiser(card: Card) -> nn.Module:
     return build_denoiser(card, build_network(card.architecture))
 

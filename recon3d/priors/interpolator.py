@@ -68,11 +68,11 @@ class Interpolator:
         ----------
         x : (batch, x, y, t), in units of the root mean square of the recorded traces
         sigma : one number, or one per cube
-        cond : (batch, 2, x, y, t): recorded traces with a guess elsewhere (`recon3d.solvers.gaps`), and their mask, 1 or 0
+        cond : (batch, 2, x, y, t): recorded traces with a guess elsewhere (`recon3d.solvers.gaps`); their mask, 1 or 0
         """
         if cond is None or cond.shape != (len(x), 2, *x.shape[1:]):
             got = "none" if cond is None else tuple(cond.shape)
-            raise ShapeError(f"The interpolator {self.card.name} needs traces and mask for {tuple(x.shape)}, got {got}.")
+            raise ShapeError(f"The interpolator {self.card.name} needs traces and mask of {tuple(x.shape)}, got {got}.")
         sigmas = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))
         dtype = self.compute_dtype or torch.bfloat16
         sides = x.shape[1:]

@@ -1,4 +1,4 @@
-"""Pictures of seismic cubes: an inline, a crossline and a time slice, and what they hold in frequency and wavenumber."""
+"""Pictures of seismic cubes: an inline, a crossline and a time slice, and their frequencies and wavenumbers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def survey_sheet(volume: Volume, live: NDArray[np.bool_] | None = None) -> bytes
 
 
 def fk_spectrum(section: Image) -> Image:
-    """Amplitude of a section (trace, sample): (frequency, wavenumber), both from the lowest; wavenumber 0 in the middle."""
+    """Amplitude of a section (trace, sample) as (frequency, wavenumber), with wavenumber 0 in the middle."""
     return np.abs(np.fft.fftshift(np.fft.fft(np.fft.rfft(section, axis=1), axis=0), axes=0)).T
 
 

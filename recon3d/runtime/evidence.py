@@ -10,12 +10,15 @@ import numpy as np
 from torch import Tensor
 
 from recon3d.config import EvidenceConfig
-from recon3d.errors import ConfigError
+from recon3d.errors import ConfigError, Interrupted, ReconError
 from recon3d.methods import make_method
 from recon3d.methods.auto import classical_for
 from recon3d.methods.base import Method, Reconstruction
+from recon3d.priors import Card
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
+from recon3d.runtime.memory import MemoryPlan
+from recon3d.runtime.runner import CaseRun
 from recon3d.solvers.null_space import least_squares_change, undetermined
 from recon3d.volume import Volume
 
@@ -62,10 +65,28 @@ def layers_of(config: EvidenceConfig) -> list[str]:
     return [name for name, asked in wanted.items() if asked]
 
 
-def volumes_needed(config: EvidenceConfig, classical: Method | None) -> float:
-    """How many image volumes are held while the evidence is gathered, the result included."""
+def affordable(config: EvidenceConfig, problem: Problem, method: Method, memory: MemoryPlan) -> EvidenceConfig | None:
+    """What will lie beside the result: of a learned one, and where the whole volume fits into the memory."""
+    if not method.roles or memory.slab < problem.domain.shape[-3]:
+        return None
+    classical = classical_method(problem, config)
     solver = SOLVER_VOLUMES if config.residual or config.null_space else 0.0
-    return 1.0 + max(solver, classical.volumes if classical else 0.0)
+    volumes = 1.0 + max(solver, classical.volumes if classical else 0.0)  # the result is held, too
+    whole = volumes * problem.domain.nbytes + 3 * problem.A.range.nbytes
+    return config if whole <= memory.limit else None
+
+
+def gathered(
+    problem: Problem, result: Reconstruction, models: Mapping[str, Any], config: EvidenceConfig, run: CaseRun
+) -> Evidence:
+    """The evidence; that a scan does not allow it (a classical method may refuse it) costs no result, but a note."""
+    try:
+        return gather(problem, result, models, config, run.aside())
+    except Interrupted:
+        raise
+    except ReconError as error:
+        run.note(f"No evidence beside the result: {error}")
+        return Evidence()
 
 
 def gather(
@@ -102,7 +123,7 @@ def gather(
 
 def _as_the_prior_sees_it(problem: Problem, models: Mapping[str, Any]) -> tuple[Normalised, float]:
     """The problem in the range of the first prior, and the variance of its noise over that of its images."""
-    card = next((model.card for model in models.values() if hasattr(model.card, "normalization")), None)
+    card = next((model.card for model in models.values() if isinstance(model.card, Card)), None)
     if card is None:
         return problem.normalised(), UNKNOWN_NOISE
     task = problem.normalised(problem.normalization_from(card.normalization, card.units))

@@ -17,8 +17,8 @@ from recon3d.methods.active_sampling import ActiveSampling
 from recon3d.methods.roles import models_for
 from recon3d.problem import Problem, problem_for
 from recon3d.run import SilentRun
-from recon3d.runtime.case import load_scan
 from recon3d.runtime.device import choose_device, set_threads
+from recon3d.runtime.scans import load_scan
 from recon3d.sensing.policies import ADAPTIVE, FIXED
 from recon3d.solvers.cg import conjugate_gradient
 from recon3d.volume import Volume

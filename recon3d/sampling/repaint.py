@@ -11,7 +11,7 @@ def repaint_walk(length: int, jump: int, repeats: int) -> list[int]:
     On arrival at every multiple of `jump` below ``length - jump`` the walk climbs `jump` levels and comes down again,
     `repeats` - 1 times (Lugmayr et al., CVPR 2022). With `repeats` 1 it is plain ancestral sampling.
     """
-    left = {level: repeats - 1 for level in range(0, length - jump, jump)}
+    left = dict.fromkeys(range(0, length - jump, jump), repeats - 1)
     walk = [length - 1]
     while walk[-1] >= 0:
         walk.append(walk[-1] - 1)

@@ -18,7 +18,7 @@ __all__ = ["ADAPTIVE", "FIXED", "Belief", "choose", "planned", "scores"]
 
 ADAPTIVE = ("variance", "entropy", "published", "truth")
 """Policies that look at the particles before each choice; "truth" looks at the answer too and is a reference only."""
-FIXED = ("random", "variable_density", "equispaced", "listed")
+FIXED = ("random", "variable_density", "equispaced", "centre", "listed")
 DENSITY_POWER = 3.0
 """Variable density: p(k) ~ (1 - |k| / kmax)^3."""
 
@@ -94,7 +94,7 @@ def planned(
     Parameters
     ----------
     policy : "random": uniform; "variable_density": dense in the middle; "equispaced": evenly, at a random offset;
-        "listed": those given, in their order
+        "centre": nearest the middle; "listed": those given, in their order
     closed : units that cannot be chosen, (slices, units)
     seed, first : random numbers are keyed by the seed and the global index of the slice, of which `first` is the first
     """
@@ -131,6 +131,13 @@ def _equispaced(
     return rest[((np.arange(count) + rng.random()) * len(rest) / max(count, 1)).astype(int)]
 
 
+def _centre(
+    units: Units, rest: NDArray[np.int_], count: int, rng: np.random.Generator, listed: Sequence[int]
+) -> NDArray[np.int_]:
+    open_units = set(rest.tolist())
+    return np.array([index for index in units.nearest() if index in open_units][:count], dtype=int)
+
+
 def _listed(
     units: Units, rest: NDArray[np.int_], count: int, rng: np.random.Generator, listed: Sequence[int]
 ) -> NDArray[np.int_]:
@@ -149,5 +156,6 @@ _PLANS: dict[str, Callable[..., NDArray[np.int_]]] = {
     "random": _random,
     "variable_density": _variable_density,
     "equispaced": _equispaced,
+    "centre": _centre,
     "listed": _listed,
 }

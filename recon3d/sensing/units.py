@@ -120,12 +120,17 @@ class Units:
         total = total.permute(*range(lead), *(lead + left.index(axis) for axis in kept))
         return total.reshape(*total.shape[:lead], self.slices, self.count)
 
-    def centre(self, count: int) -> list[int]:
-        """The `count` units nearest the middle: low frequencies first (index n // 2 is zero frequency)."""
+    def nearest(self) -> list[int]:
+        """All units, those nearest the middle first: low frequencies (index n // 2 is zero frequency)."""
         grids = torch.meshgrid(*(torch.arange(n) - n // 2 for n in self.shape), indexing="ij")
         distance = sum((g.double() / n).square() for g, n in zip(grids, self.shape, strict=True))
         assert isinstance(distance, Tensor)
-        return sorted(torch.argsort(distance.flatten(), stable=True)[:count].tolist())
+        order: list[int] = torch.argsort(distance.flatten(), stable=True).tolist()
+        return order
+
+    def centre(self, count: int) -> list[int]:
+        """The `count` units nearest the middle, in their order."""
+        return sorted(self.nearest()[:count])
 
     def even(self, count: int, offset: float = 0.0) -> list[int]:
         """`count` units spread evenly over the flat order, the first at `offset` of a spacing."""

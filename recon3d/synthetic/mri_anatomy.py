@@ -315,13 +315,13 @@ def _phase(labels: Labels, voxel: Lengths, rng: np.random.Generator) -> NDArray[
 def _scanned(image: NDArray[np.complex64], rng: np.random.Generator) -> NDArray[np.complex64]:
     """The centre of k-space, at most half of it along each axis, turned by the coil phase rule, with a little noise."""
     rows, columns = image.shape[1] // 2, image.shape[2] // 2
-    kspace = fft.fftshift(fft.fft2(image, norm="ortho"), axes=(1, 2))[
+    kspace: NDArray[np.complexfloating] = fft.fftshift(fft.fft2(image, norm="ortho"), axes=(1, 2))[
         :, rows - rows // 2 : rows - rows // 2 + rows, columns - columns // 2 : columns - columns // 2 + columns
     ]
     y, x = (np.abs(np.arange(n) - n // 2) / (n / 2) for n in (rows, columns))
     if rng.random() < 0.4:  # a scanner that fills up with zeros
-        reach = rng.uniform(0.6, 1.0, 2)
-        kspace = kspace * ((y[:, None] <= reach[0]) & (x <= reach[1]))
+        rows_read, columns_read = rng.uniform(0.6, 1.0, 2)
+        kspace = kspace * ((y[:, None] <= rows_read) & (x <= columns_read))
     if rng.random() < 0.5:  # and filters against ringing
         strength = rng.uniform(0.0, 0.8)
         rows_kept, columns_kept = (1 - strength * np.sin(np.pi / 2 * k) ** 2 for k in (y, x))
@@ -331,14 +331,14 @@ def _scanned(image: NDArray[np.complex64], rng: np.random.Generator) -> NDArray[
     window = np.where(x < reach, np.cos(np.pi / 2 * x / reach) ** 2, 0) * np.cos(np.pi / 2 * y[:, None]) ** 2
     low = _to_image(kspace * window)
     modulus = np.abs(low)
-    found = found * np.conj(low) / np.maximum(modulus, 1e-12)
+    found = np.asarray(found * np.conj(low) / np.maximum(modulus, 1e-12))
     if rng.random() < 0.4:
         noise = rng.standard_normal((2, *found.shape), dtype=np.float32)
         found = found + np.float32(rng.uniform(0, 0.012) * np.abs(found).max()) * (noise[0] + 1j * noise[1])
     return np.asarray(found, np.complex64)
 
 
-def _to_image(kspace: NDArray[np.complex64]) -> NDArray[np.complex64]:
+def _to_image(kspace: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
     return np.asarray(fft.ifft2(fft.ifftshift(kspace, axes=(1, 2)), norm="ortho"))
 
 

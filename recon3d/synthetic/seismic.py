@@ -152,7 +152,7 @@ def _throw(shape: tuple[int, int, int], rng: np.random.Generator) -> Field:
 
 def _plane_waves(shape: tuple[int, int, int], frequency: float, rng: np.random.Generator) -> Field:
     x, y = _axes(shape)
-    t = np.arange(shape[2])
+    t = np.arange(shape[2], dtype=float)
     cube = np.zeros(shape)
     steepest = min(1.2, 0.4 / (2.5 * frequency))  # below the spatial alias of the highest frequency
     for _ in range(int(rng.integers(2, 7))):
@@ -164,7 +164,7 @@ def _plane_waves(shape: tuple[int, int, int], frequency: float, rng: np.random.G
 
 def _diffractions(shape: tuple[int, int, int], frequency: float, rng: np.random.Generator) -> Field:
     x, y = _axes(shape)
-    t = np.arange(shape[2])
+    t = np.arange(shape[2], dtype=float)
     cube = np.zeros(shape)
     for _ in range(int(rng.integers(2, 9))):
         top = rng.uniform(0.05, 0.95) * shape[2]

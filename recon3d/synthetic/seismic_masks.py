@@ -15,7 +15,13 @@ from recon3d.volume import Volume
 
 
 def simulate_seismic(
-    volume: Volume, *, mask: str = "random", missing: float = 0.5, noise_share: float = 0.0, seed: int = 0, finer: int = 1
+    volume: Volume,
+    *,
+    mask: str = "random",
+    missing: float = 0.5,
+    noise_share: float = 0.0,
+    seed: int = 0,
+    finer: int = 1,
 ) -> Scan:
     """The traces of a complete cube that a mask leaves; the cube itself is not kept.
 

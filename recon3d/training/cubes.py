@@ -28,7 +28,7 @@ STEP = 2.0**-11
 
 
 def prepare_cubes(data: CubeData, folder: Path, say: Callable[[str], None] = print) -> list[Path]:
-    """Draw the cubes that are missing in the bank and return the files of all; those of other settings lie elsewhere."""
+    """Draw the cubes that are missing in the bank and return the files of all; other settings have other folders."""
     recipe = data.model_dump(mode="json", include={"shape", "survey", "first_seed", "missing"})
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
     home = folder / f"cubes-{key}"
@@ -52,7 +52,7 @@ def _calm() -> None:
 
 
 def _draw(job: tuple[CubeData, int, Path]) -> None:
-    """One cube, of unit root mean square on its live traces as it will be for a person, its mask and the first guess."""
+    """One cube, of unit root mean square on its live traces, its mask and the first guess."""
     data, index, path = job
     cube = layered_cube(data.shape, data.first_seed + index).data
     rng = np.random.default_rng([data.first_seed + index, 0x3A5C])
@@ -77,7 +77,7 @@ def _mask(data: CubeData, rng: np.random.Generator) -> NDArray[np.bool_]:
             return live
 
 
-def _counts(cube: NDArray[np.float32]) -> NDArray[np.int16]:
+def _counts(cube: NDArray[np.floating]) -> NDArray[np.int16]:
     return np.clip(np.rint(cube / STEP), -32768, 32767).astype(np.int16)
 
 
@@ -114,7 +114,7 @@ class CubePatches:
         samples = np.broadcast_to(live[window[:2]][..., None], sides).astype(np.float32)
         factor = np.float32(np.exp(rng.uniform(*np.log(self.data.scale))) * rng.choice((-1.0, 1.0)))
         parts = [factor * cube[window], factor * guess[window], samples]
-        flipped = [axis for axis in range(3) if rng.random() < 0.5]
+        flipped = tuple(axis for axis in range(3) if rng.random() < 0.5)
         parts = [np.flip(part, flipped) for part in parts]
         if sides[0] == sides[1] and rng.random() < 0.5:
             parts = [part.swapaxes(0, 1) for part in parts]

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from operators.seismic import MASK_FAMILIES, trace_mask
 from recon3d.priors.cards import InterpolatorCard
-from recon3d.priors.edm import EDMDenoiser
-from recon3d.priors.files import save_model
+from recon3d.priors.files import load_model, save_model
 from recon3d.priors.interpolator import Interpolator, network_of
 from recon3d.priors.networks import channels_last
 from recon3d.solvers.gaps import first_guess
@@ -54,7 +53,9 @@ class Interpolation:
         self.held_out = files[-config.data.held_out :]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network: EDMDenoiser = network_of(_card(config))  # type: ignore[assignment]
+            self.network: nn.Module = network_of(_card(config))
+        if config.start is not None:
+            self.network.load_state_dict(load_model(config.start).network.state_dict())
 
     def batch(self, step: int, part: int) -> tuple[Tensor, ...]:
         """Cubes, first guesses, live samples, noise of unit variance and its level."""
@@ -67,7 +68,7 @@ class Interpolation:
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         """The logarithm of the squared error on missing samples, relative to that of the guess: 0 for the guess itself.
 
-        So a cube whose guess is nearly right counts as much as one with a wide gap: what is gained is the mean SNR in dB.
+        So a cube whose guess is nearly right counts as much as one with a wide gap: what grows is the mean SNR in dB.
         """
         cubes, guesses, live, noise, sigma = batch
         missed, gaps = cubes - guesses, 1 - live
@@ -104,12 +105,14 @@ class Interpolation:
             signal, error = 0.0, np.zeros(2)
             for number, path in enumerate(self.held_out):
                 cube = torch.from_numpy(read_cube(path)[0])
-                mask = trace_mask(family, (cube.shape[0], cube.shape[1]), VALIDATED_SHARE, np.random.default_rng(number))
+                mask = trace_mask(
+                    family, (cube.shape[0], cube.shape[1]), VALIDATED_SHARE, np.random.default_rng(number)
+                )
                 live = torch.from_numpy(mask)[..., None].float()
                 guess = first_guess(live * cube, live)
                 noise = torch.randn(cube.shape, generator=torch.Generator().manual_seed(number))
                 condition = torch.stack([guess, live.expand_as(cube)])[None].to(model.device)
-                noisy = (cube + sigma * noise)[None].to(model.device)
+                noisy = (guess + sigma * noise)[None].to(model.device)  # as a sampler starts: nothing of the truth
                 found = model.denoise(noisy, sigma, condition)[0].cpu()
                 signal += float(((1 - live) * cube).square().sum())
                 error += np.array([float(((1 - live) * (image - cube)).square().sum()) for image in (guess, found)])

@@ -10,7 +10,7 @@ from recon3d.training.config import Noise, Section, TrainingSettings
 
 
 class CubeData(Section):
-    """Drawn cubes (`recon3d.synthetic.seismic`) with a mask each, their gaps filled by a first guess; cut into patches."""
+    """Drawn cubes (`recon3d.synthetic.seismic`), each with a mask, and a first guess in its gaps; cut into patches."""
 
     count: int = Field(default=400, ge=2)
     shape: tuple[int, int, int] = (48, 48, 64)  # (crossline, inline, sample)
@@ -39,8 +39,9 @@ class InterpolatorConfig(TrainingSettings):
     card: InterpolatorText
     architecture: dict[str, Any] = Field(default_factory=lambda: {"kind": "unet3d"})
     sigma_data: float = Field(default=0.5, gt=0)  # of what the first guess misses
+    start: str | None = None  # a model whose weights the training begins with, by name or file
     data: CubeData = CubeData()
-    noise: Noise = Noise(sigma_min=0.02, sigma_max=5.0, middle=(0.05, 1.0))
+    noise: Noise = Noise(sigma_min=0.03, sigma_max=100.0, middle=(3.0, 100.0), middle_share=0.5)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

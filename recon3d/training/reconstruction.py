@@ -166,5 +166,6 @@ def _fingerprint(config: TrainReconstructorConfig, slices: KSpaceSlices) -> str:
     """What a resumed training must share with its beginning; budgets may be lengthened, folders may move."""
     settings = config.model_dump(mode="json", exclude={"work", "budget", "threads", "device", "card", "description"})
     settings["data"].pop("validation")
+    settings["data"].pop("validation_slices")
     settings["data"]["train"] = [[path.name, count] for path, count in zip(slices.files, slices.counts, strict=True)]
     return json.dumps(settings, sort_keys=True)

@@ -35,7 +35,9 @@ class Objective(Protocol):
     model : the file that `export` writes
     """
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module: ...
+
     fingerprint: str
     summary: str
     model: Path
@@ -132,7 +134,7 @@ class TrainingState:
         self.step += 1
         weight = 1 - min(settings.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            torch._foreach_lerp_(self.ema, self.parameters, weight)
+            torch._foreach_lerp_(self.ema, [parameter.detach() for parameter in self.parameters], weight)
         self.elapsed_s += time.perf_counter() - start
         return total
 

@@ -59,6 +59,15 @@ def test_slabs_leave_no_evidence_and_say_so(cli: Cli, here: Path, left: Callable
     assert left() == RESULT
 
 
+def test_a_classical_method_that_refuses_the_scan_costs_no_result(
+    cli: Cli, here: Path, left: Callable[[], set[str]]
+) -> None:
+    done = cli("reconstruct", "scan.h5", "dds.nii.gz", *DDS[:-1], "evidence.classical=zero_filled")
+    assert done.code == 0
+    assert "No evidence beside the result: Method 'zero_filled' is for MRI" in done.err
+    assert left() == RESULT
+
+
 def test_without_a_recipe_the_method_chooses_itself(cli: Cli, here: Path) -> None:
     done = cli("reconstruct", "scan.h5", "auto.nii.gz")
     assert done.code == 0

@@ -86,7 +86,7 @@ def test_the_quota_is_the_budget(count: int, first: int, length: int) -> None:
 @pytest.mark.parametrize("shared", [True, False])
 def test_exactly_the_budget_is_measured(policy: str, shared: bool) -> None:
     problem = mri_problem()
-    result = solve(problem, policy=policy, shared=shared, budget=7, steps=6)
+    result = solve(problem, policy=policy, shared=shared, budget=7, steps=6, start=4)
     for s in [None] if shared else [0, 1]:
         assert len(order(result, s)) == len(set(order(result, s))) == 7
         assert order(result, s)[:4] == [6, 7, 8, 9]  # the middle first
@@ -105,10 +105,12 @@ def test_low_frequencies_come_first() -> None:
 
 @pytest.mark.parametrize("guidance", ["cg", "gradient"])
 def test_measured_data_are_reproduced(guidance: str) -> None:
-    result = solve(mri_problem(coils=1), guidance=guidance, weight=1.0)
-    assert result.facts["residual"] < 1e-12
-    result = solve(mri_problem(), guidance=guidance, cg_steps=10, weight=1.0)
+    settings = {"guidance": guidance, "cg_steps": 10, "weight": 1.0, "eta": 0.0}
+    assert solve(mri_problem(coils=1), consistent=True, **settings).facts["residual"] < 1e-12
+    result = solve(mri_problem(), consistent=True, **settings)
     assert result.facts["residual"] < 1e-3
+    if guidance == "cg":  # without that, down to the noise
+        assert solve(mri_problem(std=1e-3), **settings).facts["residual"] < 0.01
     assert result.uncertainty is not None
     assert float(result.uncertainty.data.min()) >= 0
     assert list(result.others) == [f"sample {p}" for p in (1, 2, 3, 4)]
@@ -123,13 +125,14 @@ def test_both_guidances_come_close_to_the_wiener_mean() -> None:
     exact = problem.A.H(problem.y * mask)
     for settings in ({"guidance": "cg"}, {"guidance": "gradient", "weight": 3.0}):
         settings |= {"policy": "listed", "listed": listed, "budget": 8, "particles": 24, "steps": 30}
+        settings |= {"eta": 0.0, "consistent": True, "assumed_noise": 0.0, "start": 4}
         found = solve(problem, **settings)
         samples = torch.stack([torch.from_numpy(v.data) for v in found.others.values()])
         error = float((samples.mean(0) - exact).abs().square().mean() / samples.var(0).mean())
         assert error == pytest.approx(1 / 24, rel=0.1)  # the Monte Carlo error of a mean of 24
         spread = float(problem.A(samples)[..., mask == 0].var(0).mean())
         expected = float(2 * torch.fft.fftshift(power())[:, mask == 0].mean())  # of two channels
-        assert spread == pytest.approx(expected, rel=0.1)
+        assert spread == pytest.approx(expected * problem.image_scale**2, rel=0.1)  # the prior's range is relative
 
 
 def test_the_second_choice_follows_the_first_answer() -> None:
@@ -147,7 +150,7 @@ def test_the_second_choice_follows_the_first_answer() -> None:
     parts = [component(1.0, of_first), component(-1.0, of_second)]
     mixture = GaussianMixture(torch.ones(2, dtype=torch.float64), parts)
     A = Identity(Space(("z", "y", "x"), image, torch.float64))
-    for seed in range(10):
+    for seed in range(4):
         which = seed % 2
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(image, generator=generator, dtype=torch.float64)
@@ -157,7 +160,7 @@ def test_the_second_choice_follows_the_first_answer() -> None:
             denoise=mixture.denoise, normalization=Normalization(), card=replace_card(units="1", sigma_data=2.0)
         )
         method = ActiveSampling(
-            units="scan_lines", start=0, budget=2, particles=16, steps=40, sigma_max=20.0, window=(0.3, 0.7)
+            units="scan_lines", start=0, budget=2, particles=12, steps=30, sigma_max=20.0, window=(0.3, 0.7)
         )
         chosen = order(method.acquire(replace_scale(problem), source_of(problem), {"prior": fixed}, SilentRun(seed)))
         assert chosen == [diagnostic, (of_first, of_second)[which]]
@@ -243,7 +246,7 @@ def test_the_published_settings_run() -> None:
 def test_points_are_chosen_many_at_once() -> None:
     result = solve(mri_problem(), units="points", budget=60, steps=8, coverage=1.5)
     chosen = order(result)
-    assert len(set(chosen)) == 60
+    assert len(chosen) == len(set(chosen)) == 60
     rows = [unit // 16 for unit in chosen]
     assert sum(3 <= row <= 9 for row in rows) > 40  # near the middle, row 6
 
@@ -287,7 +290,7 @@ def test_faults_are_told_in_one_sentence() -> None:
         solve(problem, particles=1)
     with pytest.raises(ConfigError, match="window is a part of the steps"):
         solve(problem, window=(0.5, 0.5))
-    with pytest.raises(InputError, match="unit 6 with 24 NaN"):
+    with pytest.raises(InputError, match="unit 7 with 24 NaN"):
         broken(lambda y: y[:1] * torch.nan)(mri_problem(coils=1))
     with pytest.raises(InputError, match=r"shape \(2, 2, 11\), expected \(2, 2, 12\)"):
         broken(lambda y: y[..., 1:])(problem)

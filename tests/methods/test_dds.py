@@ -430,6 +430,27 @@ def test_parity_with_the_public_code(dtype: torch.dtype, bound: float) -> None:
     assert error < bound
 
 
+def test_the_ve_form_is_the_papers() -> None:
+    """x' = xdc + s' (sqrt(1 - eta^2) eps + eta n) with eps = -s score, xdc by the proximal step, in plain numpy."""
+    shape, gamma, eta = (3, 2, 3), 2.0, 0.85
+    matrix, y = normal(4, 6, seed=1), normal(3, 4, seed=3)
+    problem = make_problem(Slicewise(matrix, shape), y)
+    mu, C = gaussian(6)
+    out = solve(problem, DenseGaussian(mu.reshape(2, 3), C).denoise, SilentRun(seed=9), steps=7, sigma_max=5.0,
+                sigma_min=0.01, data="proximal", gamma=gamma, cg_steps=6, eta=eta)  # fmt: skip
+    A, data, C, mu = matrix.numpy() / problem.strength, y.numpy() / problem.strength, C.numpy(), mu.numpy()
+    noise = lambda k: counter_noise(shape, seed=9, step=k, dtype=torch.float64).reshape(3, 6).numpy()  # noqa: E731
+    sigmas = [*np.exp(np.linspace(np.log(5.0), np.log(0.01), 7)), 0.0]
+    x = np.hypot(1.0, 5.0) * noise(-1)
+    for k in range(7):
+        s, after = sigmas[k], sigmas[k + 1]
+        score = -(x - mu) @ np.linalg.inv(C + s**2 * np.eye(6))
+        xhat = x + s**2 * score
+        xdc = (xhat + gamma * data @ A) @ np.linalg.inv(np.eye(6) + gamma * A.T @ A)
+        x = xdc + after * (np.sqrt(1 - eta**2) * (-s * score) + eta * noise(k))
+    np.testing.assert_allclose(out.volume.data.reshape(3, 6), x, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize(
     ("boundary", "change"), [("neumann", lambda v: v.flip(0)), ("circular", lambda v: v.roll(2, 0))]
 )

@@ -17,6 +17,9 @@ from operators.normalization import Normalization
 from recon3d.errors import InputError, ModelError
 from recon3d.methods import reconstruct
 from recon3d.methods.series import carried_rank, default_rank
+from recon3d.priors import Card, Model
+from recon3d.priors.coordinates import build_denoiser
+from recon3d.priors.networks import build_network
 from recon3d.problem import Problem, problem_for
 from recon3d.run import SilentRun
 from recon3d.scan import Scan
@@ -33,7 +36,7 @@ class Denoiser:
     def __init__(
         self, units: str = "1", complex_image: bool = False, scale: float = 1.0, strength: float = 1.0
     ) -> None:
-        self.card = SimpleNamespace(units=units, complex_image=complex_image)
+        self.card = SimpleNamespace(units=units, complex_image=complex_image, sigma_min=0.01, sigma_max=1.0)
         self.normalization = Normalization(scale=scale)
         self.strength, self.seen = strength, set[torch.dtype]()
 
@@ -163,6 +166,20 @@ def test_complex_frames_and_denoisers_of_either_kind(complex_image: bool, by: st
     found = reconstruct(problem, "red_psm", models={"prior": prior}, iterations=3, complex_by=by)
     assert np.iscomplexobj(found.volume.data)
     assert prior.seen == {torch.complex64 if complex_image else torch.float32}
+
+
+def test_a_dncnn_is_asked_at_the_one_sigma_that_it_knows() -> None:
+    architecture = {"kind": "dncnn", "depth": 3, "channels": 4}
+    card = Card.model_validate(
+        {"name": "toy", "modality": "any", "units": "1", "scale": 2.0, "sigma_min": 0.02, "sigma_max": 0.02,
+         "sigma_data": 0.25, "voxel_mm": None, "licence": "MIT", "architecture": architecture,
+         "coordinates": {"kind": "blind", "residual": True}}
+    )  # fmt: skip
+    prior = Model(card, build_denoiser(card, build_network(architecture)).eval().requires_grad_(False))
+    found = reconstruct(problem_of(walnut()), "red_psm", models={"prior": prior}, iterations=2)
+    assert np.isfinite(found.volume.data).all()
+    with pytest.raises(ModelError, match=r"trained for sigma 0\.02"):
+        reconstruct(problem_of(walnut()), "red_psm", models={"prior": prior}, iterations=2, sigma=0.06)
 
 
 @pytest.mark.parametrize("start", ["windows", "prosep", "cosines", "auto"])

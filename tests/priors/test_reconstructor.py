@@ -158,7 +158,7 @@ def test_the_calibration_region_is_a_box_or_a_disc() -> None:
         ({"coils": (8, 16)}, 4, None, "the model toy was trained for 8 to 16 coils, the scan has 4"),
         ({"patterns": ("random",)}, 4, None, "trained on random sampling, that of the scan is equispaced"),
         ({"acceleration": (6, 9)}, 4, None, "trained on accelerations of 6 to 9, the scan has 3.2"),
-        ({"centre": (0.02, 0.05)}, 4, None, "trained on shares of calibration lines of 0.02 to 0.05, the scan has 0.156"),
+        ({"centre": (0.02, 0.05)}, 4, None, "shares of calibration lines of 0.02 to 0.05, the scan has 0.156"),
         ({}, 4, np.ones(64, bool), "trained on equispaced and random sampling, that of the scan is full"),
     ],
 )

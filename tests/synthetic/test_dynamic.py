@@ -95,6 +95,10 @@ def test_simulate_knows_series() -> None:
     assert len(np.asarray(scan.acquisition["times_s"])) == 8
 
 
+def walnut(kind: Any = "walnut") -> Volume:
+    return draw_series(kind, shape=SMALL, frames=2)
+
+
 still = Volume(np.ones(SMALL, np.float32), AffineGrid.centred(SMALL, 1.0))
 
 
@@ -105,9 +109,9 @@ still = Volume(np.ones(SMALL, np.float32), AffineGrid.centred(SMALL, 1.0))
         (lambda: draw_series(frames=0), ConfigError, "at least one frame"),
         (lambda: simulate_ct_series(still), InputError, "A series .* is needed"),
         (lambda: simulate_ct_series(Volume(still.data[None], still.grid)), InputError, "has no times"),
-        (lambda: simulate_ct_series(draw_series(shape=SMALL, frames=2), photons=1.0, noise_std=1.0), ConfigError, "once"),
-        (lambda: simulate_mri_series(draw_series(shape=SMALL, frames=2)), InputError, "not negative"),
-        (lambda: simulate_mri_series(draw_series("heart", shape=SMALL, frames=2), acceleration=12), ConfigError, "2 of 24"),
+        (lambda: simulate_ct_series(walnut(), photons=1.0, noise_std=1.0), ConfigError, "once"),
+        (lambda: simulate_mri_series(walnut()), InputError, "not negative"),
+        (lambda: simulate_mri_series(walnut("heart"), acceleration=12), ConfigError, "2 of 24"),
     ],
 )  # fmt: skip
 def test_what_cannot_be(call: Any, error: type[Exception], message: str) -> None:

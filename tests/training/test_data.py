@@ -13,7 +13,7 @@ from operators.normalization import Normalization
 from recon3d.errors import ConfigError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.training.config import Data, FolderSource, SyntheticSource
-from recon3d.training.data import GENERATORS, STEP, Patches, held_out_slices, prepare_bank
+from recon3d.training.data import GENERATORS, STEP, Patches, _draw, held_out_slices, prepare_bank
 from recon3d.volume import Volume
 
 NORMALIZATION = Normalization(scale=2000.0, offset=-1000.0)
@@ -142,3 +142,54 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
         _bank(tmp_path, _data(sources=(SyntheticSource(generator="in-mm", count=1, shape=(1, 8, 8)),)))
     with pytest.raises(ConfigError, match=r"found none"):
         _bank(tmp_path, _data(sources=(FolderSource(kind="folder", path=tmp_path / "empty"),)))
+
+
+# Complex images ------------------------------------------------------------------------------------------------------
+
+
+def turning(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], seed: int) -> Volume:
+    """A generator for tests: complex noise of its own in each volume."""
+    random = np.random.default_rng(seed)
+    data = 0.3 * (random.standard_normal(shape) + 1j * random.standard_normal(shape))
+    return Volume(data.astype(np.complex64), AffineGrid.centred(shape, voxel_mm), "1")
+
+
+@pytest.fixture
+def complex_bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Data, list[list[Path]]]:
+    monkeypatch.setitem(GENERATORS, "turning", f"{__name__}:turning")
+    source = SyntheticSource(generator="turning", count=3, shape=(2, 24, 20))
+    plain = {"zoom_share": 0.0, "scale": (1.0, 1.0), "flip_rows": False, "flip_columns": False, "transpose": False}
+    data = _data(sources=(source,), **plain)
+    files = prepare_bank(data, Normalization(scale=2.0), "1", tmp_path, lambda message: None, complex_image=True)
+    return data, files
+
+
+def test_complex_volumes_are_kept_in_two_channels(complex_bank: tuple[Data, list[list[Path]]]) -> None:
+    data, files = complex_bank
+    volume = _draw(data.sources[0], 1).data / 2  # type: ignore[arg-type]
+    kept = np.load(files[0][1]).astype(np.float32) * STEP
+    np.testing.assert_allclose(kept[:, 0] + 1j * kept[:, 1], volume, atol=STEP)
+    slices = held_out_slices(files[0][1:2], 2, 16, channels=2)
+    np.testing.assert_allclose(slices[0, 1].numpy(), volume[0, 4:20, 2:18].imag, atol=STEP)
+
+
+def test_a_global_phase_turns_both_channels_together(complex_bank: tuple[Data, list[list[Path]]]) -> None:
+    data, files = complex_bank
+    still = Patches(files, data, seed=0, channels=2).batch(0)
+    turned = Patches(files, data.model_copy(update={"turned_share": 1.0}), seed=0, channels=2).batch(0)
+    a, b = (torch.complex(batch[:, 0], batch[:, 1]) for batch in (still, turned))
+    assert still.shape == (4, 2, 16, 16)
+    torch.testing.assert_close(a.abs(), b.abs())
+    for one, two in zip(a, b, strict=True):
+        angles = (two / one).angle()
+        assert float(angles.std()) < 1e-3
+    assert float((b / a).angle()[:, 0, 0].std()) > 0.3
+
+
+def test_complex_volumes_are_refused_where_real_ones_are_expected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GENERATORS, "turning", f"{__name__}:turning")
+    data = _data(sources=(SyntheticSource(generator="turning", count=1, shape=(1, 16, 16)),))
+    with pytest.raises(InputError, match=r"real volumes in 1, got complex64"):
+        prepare_bank(data, Normalization(), "1", tmp_path, lambda message: None)

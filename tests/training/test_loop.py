@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from recon3d.config import load_config
@@ -174,3 +175,31 @@ def test_recipes_are_valid_and_faults_come_all_at_once() -> None:
     assert all(key in str(caught.value) for key in ("budget.steps", "colour", "noise.sigma_min"))
     with pytest.raises(ConfigError, match=r"below noise.sigma_max"):
         load_config(TrainConfig, "train-ct-prior", ["noise.sigma_min=9.0"])
+
+
+def waves(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], seed: int) -> Volume:
+    """A generator for tests: complex waves."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[1], : shape[2]]
+    turns = random.uniform(0.1, 0.3, (shape[0], 2))
+    data = np.stack([np.exp(1j * (a * y + b * x)) for a, b in turns]).astype(np.complex64)
+    return Volume(data, AffineGrid.centred(shape, voxel_mm), "1")
+
+
+def test_complex_images_give_a_complex_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GENERATORS, "waves", f"{__name__}:waves")
+    base = _config(tmp_path)
+    changes: dict[str, Any] = {
+        "card": {"name": "toy", "units": "1", "scale": 2.0, "offset": 0.0, "complex_image": True},
+        "mean": 0.0,
+        "data": {
+            **base.data.model_dump(exclude={"sources"}),
+            "sources": [{"generator": "waves", "count": 3, "shape": [2, 32, 32]}],
+        },
+    }
+    with pytest.raises(ValidationError, match="image_channels must be 2"):
+        _config(tmp_path, **changes)
+    model = load_model(train(_config(tmp_path, **changes, architecture={**base.architecture, "image_channels": 2})))
+    assert model.card.complex_image
+    answer = model.denoise(torch.ones(2, 20, 20, dtype=torch.complex64), 0.1)
+    assert answer.dtype == torch.complex64

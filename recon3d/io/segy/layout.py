@@ -1,4 +1,4 @@
-"""Where the bytes of a SEG-Y file lie: endianness, sample format, headers and traces; checked before anything is read."""
+"""Where the bytes of a SEG-Y file lie: endianness, sample format, headers and traces; checked before it is read."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def read_words(layout: Layout, *words: int) -> dict[int, NDArray[np.int64]]:
     records = layout.records()
     found = {}
     for word in words:
-        kind = np.dtype(("i2" if word in SHORT_WORDS else "i4")).newbyteorder(">" if layout.endian == "big" else "<")
+        kind = np.dtype("i2" if word in SHORT_WORDS else "i4").newbyteorder(">" if layout.endian == "big" else "<")
         raw = np.ascontiguousarray(records["header"][:, word - 1 : word - 1 + kind.itemsize])
         found[word] = raw.view(kind)[:, 0].astype(np.int64)
     return found
@@ -121,7 +121,7 @@ def read_words(layout: Layout, *words: int) -> dict[int, NDArray[np.int64]]:
 
 def write_word(headers: NDArray[np.uint8], word: int, values: Any, endian: str) -> None:
     """Set a word of headers (trace, 240), in place; values beyond what the word holds are cut to it."""
-    kind = np.dtype(("i2" if word in SHORT_WORDS else "i4")).newbyteorder(">" if endian == "big" else "<")
+    kind = np.dtype("i2" if word in SHORT_WORDS else "i4").newbyteorder(">" if endian == "big" else "<")
     limits = np.iinfo(kind.newbyteorder("="))
     whole = np.clip(np.rint(np.broadcast_to(values, len(headers))), limits.min, limits.max).astype(kind)
     headers[:, word - 1 : word - 1 + kind.itemsize] = whole[:, None].view(np.uint8)

@@ -71,9 +71,7 @@ def read(
     interval_ms : sample interval where the file states none; in metres for samples in depth
     units : of the amplitudes
     """
-    traces = read_traces(
-        Path(path), inline, crossline, offset, duplicates, bin_m, azimuth_deg, unit, interval_ms
-    )
+    traces = read_traces(Path(path), inline, crossline, offset, duplicates, bin_m, azimuth_deg, unit, interval_ms)
     survey, kept = traces.survey, traces.kept
     x, i = survey.crossline[kept], survey.inline[kept]
     name = Path(path).stem
@@ -109,7 +107,8 @@ def read_traces(
         data = data.astype(np.float64)
     dead = dead_traces(data, found[words.TRACE_ID])
     if dead.all():
-        raise InputError(f"All {layout.traces} traces of {path} are dead (zero, constant or marked so): nothing to fill from.")
+        why = "zero, constant or marked so"
+        raise InputError(f"All {layout.traces} traces of {path} are dead ({why}): there is nothing to fill from.")
     chosen = ~dead
     if offset is not None:
         chosen &= found[words.OFFSET] == offset
@@ -128,7 +127,7 @@ def read_traces(
 def dead_traces(data: NDArray[Any], identification: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which traces hold no signal: marked dead or dummy, not finite, constant, or fainter than any recording."""
     wide = data.astype(np.float64)
-    finite = np.isfinite(wide).all(axis=1)
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(wide).all(axis=1))
     rms = np.sqrt(np.mean(np.where(finite[:, None], wide, 0.0) ** 2, axis=1))
     dead = np.isin(identification, (2, 3)) | ~finite | (rms == 0)
     if data.shape[1] > 1:
@@ -154,7 +153,7 @@ def _single(
                 f"{path}: {several}, of {len(np.unique(offsets[kept]))} offsets: choose one by offset= ({near} ...), "
                 "or duplicates=mean to stack them."
             )
-        raise InputError(f"{path}: {several}: give duplicates=first or duplicates=mean, or other inline= and crossline=.")
+        raise InputError(f"{path}: {several}: give duplicates=first or =mean, or other inline= and crossline=.")
     order = np.sort(first)
     if how == "first":
         return data[kept[order]], kept[order]
@@ -184,7 +183,7 @@ def _grid(
     delays = np.unique(found[words.DELAY])
     if len(delays) > 1:
         raise InputError(
-            f"{layout.path} has traces that start at different times ({delays[0]} to {delays[-1]} ms): shift them first."
+            f"{layout.path} has traces that start at {delays[0]} to {delays[-1]} ms: shift them to one start first."
         )
     factor = 1.0 if unit == "m" else 1e-3
     grid = SurveyGrid(

@@ -96,7 +96,7 @@ def find_survey(
         return survey
     count = np.arange(layout.traces)
     survey = _numbered(np.ones_like(count), count + 1, None, None, None)
-    survey.told.append("line and trace numbers: none in the headers, so all traces are taken as one line in their order")
+    survey.told.append("line and trace numbers: none in the headers, so all traces are one line in their order")
     return survey
 
 
@@ -121,12 +121,10 @@ def _line_words(layout: Layout) -> tuple[int, int] | None:
 
 
 def _coordinates(layout: Layout) -> tuple[tuple[int, int] | None, Floats | None]:
-    """Map positions in metres (trace, 2): CDP, else source and group midpoint, else source; None where all are equal."""
+    """Map positions in metres (trace, 2): CDP, else midpoint, else source; None where all are equal."""
     scalar = read_words(layout, words.SCALAR)[words.SCALAR].astype(float)
     factor = np.where(scalar < 0, 1 / np.abs(np.where(scalar == 0, 1, scalar)), np.where(scalar == 0, 1, scalar))
-    found = read_words(
-        layout, words.CDP_X, words.CDP_Y, words.SOURCE_X, words.SOURCE_Y, words.GROUP_X, words.GROUP_Y
-    )
+    found = read_words(layout, words.CDP_X, words.CDP_Y, words.SOURCE_X, words.SOURCE_Y, words.GROUP_X, words.GROUP_Y)
     source = np.stack([found[words.SOURCE_X], found[words.SOURCE_Y]], 1)
     group = np.stack([found[words.GROUP_X], found[words.GROUP_Y]], 1)
     choices: list[tuple[tuple[int, int] | None, NDArray[np.number]]] = [
@@ -136,7 +134,7 @@ def _coordinates(layout: Layout) -> tuple[tuple[int, int] | None, Floats | None]
     ]
     for pair, xy in choices:
         if np.ptp(xy, axis=0).any():
-            return pair, xy * factor[:, None]
+            return pair, np.asarray(xy, dtype=float) * factor[:, None]
     return None, None
 
 
@@ -161,7 +159,8 @@ def _numbered(
         origin, steps = fit[0], fit[1:]
         off = float(np.sqrt(np.mean(np.sum((design @ fit - xy) ** 2, axis=1))))
     return Survey(
-        i, x, (i0, istep), (x0, xstep), (nx, ni), _pair(origin), _pair(steps[0]), _pair(steps[1]), pair, xy_words, off, told
+        i, x, (i0, istep), (x0, xstep), (nx, ni), _pair(origin), _pair(steps[0]), _pair(steps[1]),
+        pair, xy_words, off, told,
     )  # fmt: skip
 
 
@@ -177,8 +176,9 @@ def _binned(xy: Floats, xy_words: tuple[int, int] | None, bin_m: tuple[float, fl
     off = (place - first - index) * np.asarray(bin_m)
     origin = first[0] * bin_m[0] * along + first[1] * bin_m[1] * across
     return Survey(
-        index[:, 1], index[:, 0], (1, 1), (1, 1), (nx, ni), _pair(origin), _pair(across * bin_m[1]), _pair(along * bin_m[0]),
-        None, xy_words, float(np.sqrt(np.mean(np.sum(off**2, axis=1)))),
+        index[:, 1], index[:, 0], (1, 1), (1, 1), (nx, ni), _pair(origin),
+        _pair(across * bin_m[1]), _pair(along * bin_m[0]), None, xy_words,
+        float(np.sqrt(np.mean(np.sum(off**2, axis=1)))),
         [f"bins: {bin_m[0]:g} x {bin_m[1]:g} m from coordinates, lines at {azimuth_deg:g} degrees from north"],
     )  # fmt: skip
 
@@ -199,7 +199,9 @@ def _lattice(xy: Floats) -> tuple[tuple[float, float], float, str]:
     aside = np.abs(steps @ np.array([along[1], -along[0]]))
     aside = aside[aside > 0.5 * shortest]
     spacing = float(np.median(aside[aside < 1.3 * aside.min()])) if aside.size else shortest
-    told = f"bins: {shortest:.4g} x {spacing:.4g} m and their direction found from the coordinates, as no words number lines"
+    told = (
+        f"bins: {shortest:.4g} x {spacing:.4g} m and their direction found from the coordinates, no words number lines"
+    )
     return (shortest, spacing), azimuth, told
 
 

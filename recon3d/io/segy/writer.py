@@ -18,6 +18,7 @@ from recon3d.scan import Scan
 from recon3d.volume import Volume
 
 Records = NDArray[Any]
+Ints = NDArray[np.int64]
 
 
 def write(
@@ -50,7 +51,7 @@ def write(
     _write_like(Path(path), source, crossline, inline, data)
 
 
-def _traces(obj: Volume | Scan) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+def _traces(obj: Volume | Scan) -> tuple[Ints, Ints, NDArray[Any]]:
     """Crossline and inline bins and samples of all traces; of a volume in the order of inlines."""
     if isinstance(obj, Scan):
         bins = [np.asarray(obj.acquisition[name]).astype(np.int64) for name in ("crossline", "inline")]
@@ -60,9 +61,7 @@ def _traces(obj: Volume | Scan) -> tuple[NDArray[np.int64], NDArray[np.int64], N
     return crossline, inline, np.asarray(obj.data).transpose(1, 0, 2).reshape(-1, samples)
 
 
-def _write_like(
-    path: Path, source: Traces, crossline: NDArray[np.int64], inline: NDArray[np.int64], data: NDArray[Any]
-) -> None:
+def _write_like(path: Path, source: Traces, crossline: Ints, inline: Ints, data: NDArray[Any]) -> None:
     layout, survey = source.layout, source.survey
     width = survey.shape[1]
     wanted = crossline * width + inline
@@ -101,7 +100,7 @@ def _write_like(
     _encode(layout, path, place, changed)
 
 
-def _changed(source: Traces, data: NDArray[Any], row: NDArray[np.int64]) -> dict[int, NDArray[Any]]:
+def _changed(source: Traces, data: NDArray[Any], row: Ints) -> dict[int, NDArray[Any]]:
     """Samples of the traces of the source whose values are no longer those of the file, by their number."""
     place = np.full(source.layout.traces, -1)
     place[source.kept] = np.arange(len(source.kept))
@@ -115,9 +114,7 @@ def _changed(source: Traces, data: NDArray[Any], row: NDArray[np.int64]) -> dict
     return changed
 
 
-def _new_headers(
-    source: Traces, headers: Records, crossline: NDArray[np.int64], inline: NDArray[np.int64]
-) -> NDArray[np.uint8]:
+def _new_headers(source: Traces, headers: Records, crossline: Ints, inline: Ints) -> NDArray[np.uint8]:
     """Headers of traces in empty bins: that of the nearest trace, of the same line where it has one."""
     survey, layout, grid = source.survey, source.layout, source.grid
     out = np.zeros((len(inline), words.HEADER_BYTES), np.uint8)
@@ -148,9 +145,7 @@ def _mark(headers: NDArray[np.uint8], endian: str) -> None:
     write_word(headers, words.MARK, 1, endian)
 
 
-def _sorted(
-    crossline: NDArray[np.int64], inline: NDArray[np.int64], all_crosslines: NDArray[np.int64], all_inlines: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _sorted(crossline: Ints, inline: Ints, all_crosslines: Ints, all_inlines: Ints) -> Ints:
     """Order of all traces by the axis that runs slowest in the source."""
     by_crossline = len(crossline) > 1 and int(np.sum(np.diff(crossline) != 0)) < int(np.sum(np.diff(inline) != 0))
     slow, fast = (all_crosslines, all_inlines) if by_crossline else (all_inlines, all_crosslines)
@@ -168,7 +163,7 @@ def _sign(head: bytearray, filled: int, traces: int) -> None:
             return
 
 
-def _encode(layout: Layout, path: Path, place: NDArray[np.int64], samples: dict[int, NDArray[Any]]) -> None:
+def _encode(layout: Layout, path: Path, place: Ints, samples: dict[int, NDArray[Any]]) -> None:
     """Write samples of traces, by their number, where `place` says they are, in the format of the file."""
     if not samples:
         return
@@ -186,9 +181,7 @@ def _as(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
 
 
-def _write_new(
-    path: Path, grid: SurveyGrid, crossline: NDArray[np.int64], inline: NDArray[np.int64], data: NDArray[Any]
-) -> None:
+def _write_new(path: Path, grid: SurveyGrid, crossline: Ints, inline: Ints, data: NDArray[Any]) -> None:
     """A file of IEEE floats (format 5, revision 1) with headers from the grid alone."""
     factor = 1e3 if grid.sample_unit == "s" else 1.0
     interval, delay = round(grid.sample_step * factor * 1000), round(grid.sample_start * factor)
@@ -219,7 +212,8 @@ def _write_new(
         f"Domain: {unit.split(',')[0]}; samples in {unit}",
         "Inline: bytes 189-192, crossline: bytes 193-196, CDP x, y: bytes 181-188",
     ]
-    text = "".join(f"C{k + 1:2d} {lines[k] if k < len(lines) else ''}".ljust(80) for k in range(39)) + "C40 END EBCDIC".ljust(80)
+    lines += [""] * (39 - len(lines))
+    text = "".join(f"C{k:2d} {line}".ljust(80) for k, line in enumerate(lines, 1)) + "C40 END EBCDIC".ljust(80)
     with path.open("wb") as out:
         out.write(text.encode("cp037"))
         out.write(binary.tobytes())

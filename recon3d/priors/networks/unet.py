@@ -113,11 +113,11 @@ class UNet2d(nn.Module):
             h = self.stem(x.to(self.stem.weight.dtype))
         if torch.is_autocast_enabled(x.device.type):
             h = h.to(torch.get_autocast_dtype(x.device.type))
-        for block in self.down_blocks[0]:  # type: ignore[union-attr]
+        for block in self.down_blocks[0]:  # type: ignore[union-attr,attr-defined]
             h = block(h, embedding)
         deep = self._deep(h, embedding) if around_deep is None else around_deep(lambda: self._deep(h, embedding))
         h = h + F.interpolate(deep, scale_factor=2.0, mode="nearest")
-        for block in self.up_blocks[0]:  # type: ignore[union-attr]
+        for block in self.up_blocks[0]:  # type: ignore[union-attr,attr-defined]
             h = block(h, embedding)
         h = self.out(F.silu(self.out_norm(h)))
         return F.pixel_shuffle(h, self.patch) if self.patch > 1 else h
@@ -127,7 +127,7 @@ class UNet2d(nn.Module):
         skips = []
         for down, blocks in zip(self.downs, self.down_blocks[1:], strict=True):  # type: ignore[call-overload]
             h = down(h)
-            for block in blocks:
+            for block in blocks:  # type: ignore[attr-defined]
                 h = block(h, embedding)
             skips.append(h)
         for level in reversed(range(1, len(self.ups))):

@@ -93,6 +93,19 @@ def test_a_missing_slice_is_refused_or_filled(series, image):
     assert world(volume, 5, 0, 0) == pytest.approx([10, 20, 10])
 
 
+def test_a_missing_slice_may_stay_open(series, image):
+    volume = dicom.read(series(images=moved(image, [0, 2, 4, 8, 10])), gaps="nan")
+    assert volume.shape == (6, 5, 7)
+    assert np.isnan(volume.data[3]).all()
+    assert np.isfinite(volume.data[[0, 1, 2, 4, 5]]).all()
+    assert world(volume, 4, 0, 0) == pytest.approx([10, 20, 8])
+    assert np.isfinite(dicom.read(series("even", images=moved(image, [0, 2, 4])), gaps="nan").data).all()
+    with pytest.raises(InputError, match="irregularly spaced"):
+        dicom.read(series("uneven", images=moved(image, [0, 2, 4.5, 5.5, 8])), gaps="nan")
+    with pytest.raises(ConfigError, match="'refuse' or 'nan', got 'zero'"):
+        dicom.read(series("again", images=moved(image, [0, 2])), gaps="zero")
+
+
 def test_uneven_slices_are_refused_or_evened(series, image):
     folder = series(images=moved(image, [0, 2, 4.5, 5.5, 8]))
     with pytest.raises(InputError, match=r"irregularly spaced, 1 to 2\.5 mm"):

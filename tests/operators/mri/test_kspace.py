@@ -3,7 +3,14 @@ import torch
 
 from operators.errors import ShapeError
 from operators.fourier import centred_fft, centred_ifft
-from operators.mri.kspace import centre_crop, partial_fourier, remove_oversampling, resize_centred, sampled
+from operators.mri.kspace import (
+    centre_crop,
+    corner_noise,
+    partial_fourier,
+    remove_oversampling,
+    resize_centred,
+    sampled,
+)
 from operators.mri.sampling import PATTERNS, column_mask
 
 
@@ -77,3 +84,17 @@ def test_masks_refuse_nonsense():
         column_mask(8, 4, 0.1, "spiral")
     with pytest.raises(ShapeError, match="at least 1"):
         column_mask(8, 0.5, 0.1)
+
+
+def test_noise_is_read_in_the_corners():
+    generator = torch.Generator().manual_seed(1)
+    y, x = torch.meshgrid(torch.arange(64.0) - 32, torch.arange(80.0) - 40, indexing="ij")
+    signal = 1e3 * torch.exp(-(y**2 + x**2) / 50)
+    for std in (0.02, 5.0):
+        noise = torch.randn(4, 3, 64, 80, 2, generator=generator, dtype=torch.float64)
+        kspace = signal + std * torch.view_as_complex(noise)
+        assert corner_noise(kspace) == pytest.approx(std, rel=0.05)
+        kspace[..., ::2] = 0  # columns that were not measured
+        assert corner_noise(kspace) == pytest.approx(std, rel=0.05)
+    kspace[..., :10, :] = kspace[..., -10:, :] = 0  # zero filled
+    assert corner_noise(kspace) is None

@@ -1,0 +1,136 @@
+"""The plan of a case: all that is decided before the first iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recon3d.acquisitions import ultrasound
+from recon3d.acquisitions.ct_checks import doubts
+from recon3d.config import EvidenceConfig, ReconstructConfig, parse_bytes
+from recon3d.errors import ConfigError, DeviceError, MissingPackageError
+from recon3d.grid import AffineGrid
+from recon3d.io.inspect import dead_coils
+from recon3d.methods import make_method
+from recon3d.methods.base import Method
+from recon3d.methods.roles import misfits, settled
+from recon3d.preprocessing.pipeline import sentences
+from recon3d.preprocessing.truncation import truncation_told
+from recon3d.problem import Problem, problem_for
+from recon3d.runtime.device import choose_device, set_threads
+from recon3d.runtime.evidence import affordable
+from recon3d.runtime.memory import MEBI, MemoryPlan, plan_memory
+from recon3d.runtime.record import fingerprint, run_key
+from recon3d.runtime.scans import load_scan, support_of
+from recon3d.scan import Scan
+
+
+@dataclass(frozen=True)
+class CasePlan:
+    """All that is decided before the first iteration.
+
+    Parameters
+    ----------
+    scan, problem, method, models : what will be solved, and by what
+    memory : slabs and micro-batch
+    key : identifies the run for resuming
+    reason : why this method, where it was chosen by method 'auto'
+    misfits : in which ways the scan is unlike what a forced model was trained on
+    evidence : what will lie beside the result
+    """
+
+    scan: Scan
+    problem: Problem
+    method: Method
+    models: Mapping[str, Any]
+    memory: MemoryPlan
+    threads: int
+    device: str
+    key: str
+    input_hash: str
+    reason: str = ""
+    misfits: Sequence[str] = ()
+    evidence: EvidenceConfig | None = None
+
+    def told(self) -> list[str]:
+        """What was done to the scan before, what it lacks and what can hardly be right, for the record."""
+        dead = ", ".join(map(str, dead_coils(self.scan)))
+        return [
+            *sentences(self.scan),
+            *doubts(self.scan),
+            *truncation_told(self.scan),
+            *ultrasound.doubts(self.scan),
+            *([f"coil {dead} holds no signal, so it is left out"] if dead else []),
+        ]
+
+    @property
+    def projector(self) -> str:
+        """Which CT projector computes, and why; empty for other scans."""
+        return str(getattr(self.problem.A, "chosen", ""))
+
+    def warnings(self) -> list[str]:
+        """What a person should know before the first iteration."""
+        forced = [f"Warning: {misfit}; what the image shows may be the prior's alone." for misfit in self.misfits]
+        told = [*([self.reason] if self.reason else []), *forced]
+        if self.method.roles and self.evidence is None:
+            told.append("No evidence beside the result: for that the whole volume has to fit into the memory.")
+        return told
+
+    def lines(self) -> list[str]:
+        """The plan for a person."""
+        memory = self.memory
+        slices = self.problem.domain.shape[-3]
+        slabs = "whole" if memory.slab >= slices else f"slabs of {memory.slab} slices"
+        return [
+            f"scan     {self.scan}",
+            *(f"prepared {line}" for line in self.told()),
+            f"grid     {_describe_grid(self.problem)}",
+            f"output   {self.problem.output[0]}",
+            f"method   {self.method.name}  "
+            + "  ".join(f"{k}={v}" for k, v in self.method.model_dump(mode="json").items()),
+            *(f"model    {role}: {model.card.name}" for role, model in self.models.items()),
+            *(f"note     {line}" for line in self.warnings()),
+            f"compute  {self.device}, {self.threads} threads, {slabs}"
+            + (f", micro-batch {memory.micro_batch}" if self.models else ""),
+            *([f"rays     {self.projector}"] if self.projector else []),
+            f"memory   about {memory.forecast / MEBI:.0f} MiB of {memory.limit / MEBI:.0f} MiB allowed",
+        ]
+
+
+def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
+    """Decide everything about a case without reconstructing it: what `--dry-run` shows."""
+    device = choose_device(config.run.device)
+    threads = set_threads(config.run.threads)
+    scan = load_scan(path, config)
+    support = support_of(scan, config.scan.support)
+    try:
+        problem = problem_for(scan, device=device, support=support)
+    except (DeviceError, MissingPackageError):
+        if config.run.device != "auto" or device == "cpu":
+            raise
+        device = "cpu"  # this scan has no version for the GPU
+        problem = problem_for(scan, device=device, support=support)
+    if (config.complex or config.phase) and not problem.domain.is_complex:
+        raise ConfigError(
+            f"'complex' and 'phase' are for complex images, that of '{scan.name}' is real: leave them out."
+        )
+    asked = make_method(config.method.name, config.method.settings)
+    method, models, reason = settled(asked, problem, config.models, force=config.force_prior)
+    network = max((model.bytes_per_slice(problem.domain.shape[-2:]) for model in models.values()), default=0)
+    limit = parse_bytes(config.run.max_memory) if config.run.max_memory is not None else None
+    memory = plan_memory(problem, method, limit, config.run.micro_batch, network)
+    input_hash = fingerprint(path)
+    decisive = {**config.model_dump(mode="json"), "settled": method.model_dump(mode="json")}
+    key = run_key(input_hash, decisive, {role: model.card.sha256 for role, model in models.items()})
+    forced = [misfit for model in models.values() for misfit in misfits(model.card, problem)]
+    evidence = affordable(config.evidence, problem, method, memory)
+    return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash, reason, forced, evidence)
+
+
+def _describe_grid(problem: Problem) -> str:
+    grid = problem.grid
+    if isinstance(grid, AffineGrid):
+        return f"{grid.shape} voxels (z, y, x) of " + " x ".join(f"{v:g}" for v in grid.voxel_mm) + " mm"
+    return f"{type(grid).__name__} {grid.shape}"
