@@ -589,8 +589,6 @@ BENCHMARKS = {
     "dds": dds,
     "mri": mri,
     "ultrasound": ultrasound,
-
-
     "dynamic": dynamic,
 }
 

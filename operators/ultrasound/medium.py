@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from operators.errors import GeometryError
 
 
 def mean_slowness(
-    depth_mm: NDArray[np.float64], speeds_m_s: Sequence[float], tops_mm: Sequence[float] = (0.0,)
+    depth_mm: NDArray[np.float64], speeds_m_s: ArrayLike, tops_mm: ArrayLike = (0.0,)
 ) -> NDArray[np.float64]:
     """Seconds per mm along a straight ray from the face of the probe to each depth, averaged over the layers it meets.
 

@@ -1,4 +1,4 @@
-"""Ultrasound channel data in array files: what the keys of a mapping of kind "ultrasound" mean; see docs/ultrasound.md."""
+"""Ultrasound channel data in array files: what the keys of a mapping of kind "ultrasound" mean."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def from_pairs(data: NDArray[Any], transmit: NDArray[Any], element: NDArray[Any]
     if not known.all():
         t, e = np.argwhere(~known)[0]
         raise InputError(
-            f"{int((~known).sum())} pairs of elements were not measured, e.g. transmit {t} and element {e}: half-matrix "
-            "data need `reciprocal: true`."
+            f"{int((~known).sum())} pairs of elements were not measured, e.g. transmit {t} and element {e}: "
+            "half-matrix data need `reciprocal: true`."
         )
     return full
 
@@ -75,7 +75,7 @@ def ultrasound_scan(
     """The scan that a mapping describes; the functions read its entries in the file's units."""
     missing = [key for key in ("sampling", "centre", "sound_speed", "probe", "transmit") if key not in mapping]
     if missing:
-        words = {"sampling": "sampling (the sampling rate in Hz)", "centre": "centre (the frequency of the pulse in Hz)"}
+        words = {"sampling": "sampling (the sampling rate in Hz)", "centre": "centre (frequency of the pulse in Hz)"}
         raise InputError(f"An ultrasound mapping needs {', '.join(words.get(key, key) for key in missing)}.")
     hz = {key: number(mapping[key], key) for key in ("centre", "demodulation") if key in mapping}
     hz["sampling"] = _rate(value(mapping["sampling"], "sampling"))
@@ -156,8 +156,8 @@ def _elements(part: dict[str, Any], count: int, number: Any, length_mm: Any, val
         return np.stack(np.broadcast_arrays(*rows), axis=1) * factor
     pitch = length_mm(part["pitch"], "probe.pitch")
     if "shape" in part:
-        rows, columns = (int(n) for n in np.ravel(value(part["shape"], "probe.shape")))
-        return matrix_array((rows, columns), (pitch, pitch))
+        down, across = (int(n) for n in np.ravel(value(part["shape"], "probe.shape")))
+        return matrix_array((down, across), (pitch, pitch))
     return linear_array(int(number(part["elements"], "probe.elements")) if "elements" in part else count, pitch)
 
 

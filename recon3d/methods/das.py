@@ -1,4 +1,4 @@
-"""Delay-and-sum: the image of an ultrasound scan by summing echoes along their delays, if asked weighted by coherence."""
+"""Delay-and-sum: echoes summed along their delays are the image of an ultrasound scan; coherence may weight them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class DelayAndSum(Method):
 
 
 def parts_of(A: LinearOperator, name: str) -> tuple[BornModel, LinearOperator | None, bool]:
-    """The Born model in the operator of a scan, the demodulation of its RF data (None: baseband), whether it has frames.
+    """The Born model in the operator of a scan, the demodulation of RF data (None: baseband), whether it has frames.
 
     Raises
     ------

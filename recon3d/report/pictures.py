@@ -180,7 +180,7 @@ def comparison(
 
 
 def default_window(volume: Volume) -> Window:
-    """HU: -350 to 450; dB: from the lowest value to 0. Otherwise from 0 to the 99.8th percentile, or symmetric about 0 where values have a sign."""
+    """HU: -350 to 450; dB: from the lowest value to 0; else 0 to the 99.8th percentile, or symmetric about 0."""
     if volume.units == "HU":
         return HU_WINDOW
     values = _real(volume.data)

@@ -47,7 +47,8 @@ def test_a_point_comes_back_where_it_was_by_every_output():
 def test_frames_are_beamformed_one_by_one():
     made = scan()
     two = np.stack([made.data, 0.5 * made.data])
-    series = replace(made, data=two, axes=("t", *made.axes), acquisition={**made.acquisition, "times_s": np.arange(2.0)})
+    timed = {**made.acquisition, "times_s": np.arange(2.0)}
+    series = replace(made, data=two, axes=("t", *made.axes), acquisition=timed)
     result = reconstruct(problem_for(series), "das").volume
     assert result.data.shape[0] == 2
     assert result.data[1].max() == pytest.approx(-6.02, abs=0.01)

@@ -23,7 +23,8 @@ def subset(scan, k):
     from dataclasses import replace
 
     names = ("focus_mm", "polar_rad", "azimuth_rad", "origins_mm", "widths_mm", "first_sample_s")
-    return replace(scan, data=scan.data[[k]], acquisition=scan.acquisition | {n: scan.acquisition[n][[k]] for n in names})
+    one = {name: scan.acquisition[name][[k]] for name in names}
+    return replace(scan, data=scan.data[[k]], acquisition=scan.acquisition | one)
 
 
 def brightest(scan, grid):

@@ -52,7 +52,8 @@ def test_a_point_echoes_after_the_way_there_and_back():
     """A point at (3, 0, 4) mm and an element at (0, 0, 0): 4 mm there, 5 mm back, 1 mm a sample."""
     A = model(
         Transmits.plane(0.0), np.array([[3.0, 0.0, 4.0]]), elements=np.zeros((1, 3)), f_number=0,
-        sampling_hz=1e6, slowness_s_mm=1e-6, samples=20, centre_hz=0.25e6, demodulation_hz=0.25e6, interpolation="linear",
+        sampling_hz=1e6, slowness_s_mm=1e-6, samples=20, centre_hz=0.25e6, demodulation_hz=0.25e6,
+        interpolation="linear",
     )  # fmt: skip
     echo = A(torch.ones(1, 1, 1, dtype=torch.complex128))[0, 0]
     assert torch.nonzero(echo.abs() > 1e-12).ravel().tolist() == [9]

@@ -25,7 +25,9 @@ def test_by_hand():
 
 
 @pytest.mark.parametrize(
-    "transmits", [Transmits.plane([0.0, np.deg2rad(8)]), Transmits.steered([-10.0, -30.0], 0.0)], ids=["plane", "diverging"]
+    "transmits",
+    [Transmits.plane([0.0, np.deg2rad(8)]), Transmits.steered([-10.0, -30.0], 0.0)],
+    ids=["plane", "diverging"],
 )
 def test_the_wave_is_where_the_first_element_to_reach_a_point_says(transmits):
     """min_e (t_e + |r - r_e| / c), where the point lies inside what the array insonifies: to 0.05 samples of 20 MHz."""
