@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LEAVES = {"errors", "faults", "run"}
 """Modules of recon3d that everything may import."""
 
-NOUNS = {"operators", "grid", "volume", "scan", "acquisitions", "problem"}
+NOUNS = {"operators", "grid", "volume", "beams", "scan", "acquisitions", "problem"}
 EVERYTHING = {
     *NOUNS, "solvers", "sampling", "sensing", "priors", "methods", "io", "preprocessing", "synthetic", "training",
     "evaluation", "runtime", "report", "config", "cli", "", *LEAVES,
@@ -26,16 +26,17 @@ ARROWS: dict[str, set[str]] = {
     "run": set(),
     "grid": {"operators"},
     "volume": {"grid", "operators"},
+    "beams": {"grid", "volume", "operators"},
     "scan": {"grid", "volume", "operators"},
-    "acquisitions": {"scan", "volume", "grid", "operators"},
+    "acquisitions": {"scan", "beams", "volume", "grid", "operators"},
     "problem": {"scan", "acquisitions", "volume", "grid", "operators"},
     "solvers": {"operators"},
     "sampling": {"operators"},
     "sensing": {"operators"},
     "priors": {"operators"},
-    "methods": {"solvers", "sampling", "sensing", "priors", "problem", "volume", "grid", "operators"},
+    "methods": {"solvers", "sampling", "sensing", "priors", "problem", "volume", "beams", "grid", "operators"},
     "preprocessing": {"scan", "grid", "operators"},
-    "io": {"volume", "scan", "grid", "preprocessing", "operators"},
+    "io": {"volume", "scan", "acquisitions", "grid", "preprocessing", "operators"},
     "synthetic": {"scan", "problem", "volume", "grid", "operators"},
     "evaluation": {"volume", "grid"},
     "report": {"volume", "grid", "evaluation"},

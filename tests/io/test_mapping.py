@@ -43,12 +43,13 @@ def test_mappings_by_name_and_file(tmp_path: Path) -> None:
 
 
 def test_the_documented_mapping_holds_known_keys_only() -> None:
-    """The commented example of docs/formats.md names every key, and no key that does not exist."""
+    """The commented examples of docs/formats.md name every key, and no key that does not exist."""
     import yaml
 
     from recon3d.io.arrays import KEYS
 
     text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
     blocks = [part.split("```")[0] for part in text.split("```yaml\n")[1:]]
-    example = yaml.safe_load(next(block for block in blocks if block.startswith("kind:")))
-    assert set(example) | {"acquisition"} == set(KEYS)
+    examples = [yaml.safe_load(block) for block in blocks if block.startswith("kind:")]
+    assert [example["kind"] for example in examples] == ["ct", "ultrasound"]
+    assert {key for example in examples for key in example} | {"acquisition"} == set(KEYS)
