@@ -48,13 +48,20 @@ def test_field_ii_targets_lie_where_they_were_put_to_half_a_wavelength(transmit)
 
 
 @pytest.mark.skipif(not PINS.is_file(), reason="needs the sample data")
-def test_steel_pins_lie_at_one_place_for_all_transmits():
+@pytest.mark.parametrize(
+    "pin",
+    [
+        (-9.5, 43.1),
+        pytest.param((10.6, 38.2), marks=pytest.mark.xfail(reason="depths differ by 0.25 mm: not understood yet")),
+    ],
+)
+def test_steel_pins_lie_at_one_place_for_all_transmits(pin):
     scan = load(PINS, mapping="steel-pins")
-    for x, z in ((-9.5, 43.1), (10.6, 38.2)):
-        grid = image_grid((x - 1.5, x + 1.5), (z - 1.5, z + 1.5), (0.05, 0.1))
-        found = np.array([brightest(subset(scan, k), grid) for k in (4, 12, 20, 28)])
-        assert np.ptp(found[:, 2]) < 0.42  # a wavelength
-        assert np.ptp(found[:, 0]) < 1.0
+    x, z = pin
+    grid = image_grid((x - 1.5, x + 1.5), (z - 1.5, z + 1.5), (0.05, 0.1))
+    found = np.array([brightest(subset(scan, k), grid) for k in (4, 12, 20, 28)])
+    assert np.ptp(found[:, 2]) < 0.25
+    assert np.ptp(found[:, 0]) < 1.0
 
 
 def mapping(**changes):
