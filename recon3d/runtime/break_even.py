@@ -105,7 +105,7 @@ def _cpu_seconds(function: Callable[[], object], repeats: int) -> float:
 def _csr(matrix: Any) -> Any:
     import torch
 
-    parts = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+    rows, columns, values = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch calls its CSR a beta
-        return torch.sparse_csr_tensor(*parts, size=matrix.shape, check_invariants=False)
+        return torch.sparse_csr_tensor(rows, columns, values, matrix.shape, check_invariants=False)
