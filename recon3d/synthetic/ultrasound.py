@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, zoom
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, zoom
 
 from operators.ultrasound.companding import compand
 from recon3d.grid import BeamGrid
@@ -65,6 +65,11 @@ class BeamSpace:
             rng.uniform(1.2, 2.0),
             rng.uniform(1, 30),
         )
+
+    @classmethod
+    def of(cls, turns: float, depth_step_mm: float, pitch_mm: float) -> BeamSpace:
+        """A usual system whose carrier turns so many times a sample."""
+        return cls(1540e3 * turns / (2 * depth_step_mm), 0.6, depth_step_mm, pitch_mm, 20.0, 1.5)
 
     @property
     def wavelength_mm(self) -> float:
@@ -150,6 +155,23 @@ def haze_rf(space: BeamSpace, shape: tuple[int, int, int], rng: np.random.Genera
         wide *= (4 * math.pi) ** 0.25 * math.sqrt(width)
         haze[frame] = weak * np.fft.irfft(np.fft.rfft(wide) * response, longer)[:, above:]
     return haze
+
+
+def mean_spectra(space: BeamSpace, shape: tuple[int, int], draws: int, seed: int = 0) -> tuple[Array, Array]:
+    """Power of drawn tissue and haze in the order of ``rfft2`` of (beam, depth), one on average over all bins.
+
+    The carrier and the steps are those of `space`, all else is drawn anew each time, as for training.
+    """
+    totals = [np.zeros(shape) for _ in range(2)]
+    for draw in range(draws):
+        rng = np.random.default_rng([0x5BEC, seed, draw])
+        other = BeamSpace.random(space.depth_step_mm, rng)
+        drawn = replace(other, centre_hz=space.centre_hz, pitch_mm=space.pitch_mm)
+        for total, make in zip(totals, (tissue_rf, haze_rf), strict=True):
+            power = np.abs(np.fft.fft2(make(drawn, (1, *shape), rng)[0])) ** 2
+            total += power / power.mean()
+    smooth = [gaussian_filter(total, 1.5, mode="wrap")[:, : shape[1] // 2 + 1] for total in totals]
+    return smooth[0] / draws, smooth[1] / draws
 
 
 def companded_tissue(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], seed: int) -> Volume:
