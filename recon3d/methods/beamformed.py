@@ -61,7 +61,7 @@ class Beamformed:
         if not LEAST_TURNS < turns < 1 - LEAST_TURNS:
             raise InputError(
                 f"The image of '{problem.name}' has no carrier (its echoes turn {turns:.2f} times a sample): haze is "
-                "taken from RF, so give RF or an image of delay-and-sum that keeps its phase, with a finer step in depth."
+                "taken from RF, so give RF, or an image of delay-and-sum that keeps its phase, finer in depth."
             )
         return cls(problem, analytic, turns)
 

@@ -57,8 +57,8 @@ class SVDClutter(_Filter):
         frames = beams.frames
         if frames <= self.removed:
             raise InputError(
-                f"Method 'svd_clutter' needs more than {self.removed} frames, '{beams.problem.name}' has {frames}: give a "
-                "cine, or take wiener or dehaze."
+                f"Method 'svd_clutter' needs more than {self.removed} frames, '{beams.problem.name}' has {frames}: "
+                "give a cine, or take wiener or dehaze."
             )
         series = beams.rf.reshape(-1, frames, *beams.rf.shape[-2:])
         return torch.stack([clutter.svd_filter(cine, self.removed) for cine in series]).reshape(beams.rf.shape)

@@ -32,7 +32,7 @@ def published_draw(
 ) -> Tensor:
     """Tissue and haze (2, beam, depth) in their coordinates; a parity mode (IEEE TMI 43 (2024) 3546, section III).
 
-    Both start at the measurement at t = 0.8. Noise of the step's length is used (``t_k - t_(k+1)``, not 1/N from 0.8 on).
+    Both start at the measurement at t = 0.8, with steps as long as the times are apart.
 
     Parameters
     ----------

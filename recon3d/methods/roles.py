@@ -80,9 +80,8 @@ def _model(role: str, purpose: str, method: Method, problem: Problem, given: Any
         cards = [entry.card for entry in list_models() if entry.card is not None and entry.card.kind == kind]
         fitting = [card for card in cards if not misfits(card, problem, method)]
         if not fitting:
-            reasons = (
-                "; ".join(f"{card.name}: {misfits(card, problem, method)[0]}" for card in cards) or "none is installed"
-            )
+            told = [f"{card.name}: {misfits(card, problem, method)[0]}" for card in cards]
+            reasons = "; ".join(told) or "none is installed"
             raise ModelError(
                 f"No known model fits as {role} ({purpose}): {reasons}. Name one with models.{role}=NAME_OR_FILE."
             )

@@ -82,7 +82,7 @@ def joint_sample(
 ) -> Tensor:
     """Ancestral (eta = 1) or deterministic (0) steps of both sources down to the clean estimate.
 
-    With ``E[x0, h0 | x_t, h_t, y]`` in the place of each prior's own estimate, the score is that of the joint posterior.
+    With ``E[x0, h0 | x_t, h_t, y]`` in place of each prior's own estimate, the score is that of the joint posterior.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def pigdm_step(
 
 
 def posterior_variance(card: Any, sigma: float) -> float:
-    """Var[u0 | u0 + sigma n] per sample: what the card's training measured on held-out images, else a white Gaussian's."""
+    """Var[u0 | u0 + sigma n] per sample: as measured on held-out images by the training, else a white Gaussian's."""
     white = 1.0 / (1.0 / card.sigma_data**2 + 1.0 / sigma**2)
     measured = getattr(card, "training", {}).get("held_out_psnr_db")
     if not measured:

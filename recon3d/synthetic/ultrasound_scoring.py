@@ -106,7 +106,7 @@ def _speckle(white: NDArray[np.complex128], width_mm: float) -> NDArray[np.compl
 
 
 def _wavefronts(x: Array, z: Array, rng: np.random.Generator) -> NDArray[np.complex128]:
-    """Baseband: slightly curved fronts, each followed by its echoes; weaker with depth, as wide as the probe is tall."""
+    """Baseband: slightly curved fronts, each followed by its echoes, weaker with depth."""
     out = np.zeros((len(x), len(z)), complex)
     turns = 2 * 0.92 * CENTRE_HZ / (SOUND_M_S * 1e3)  # of the haze per mm of depth; high frequencies are lost first
     for _ in range(240):
@@ -120,9 +120,8 @@ def _wavefronts(x: Array, z: Array, rng: np.random.Generator) -> NDArray[np.comp
             depth = start + period * order
             near = np.abs(z - depth) < 4 * length
             echo = strength * (-loss) ** order * math.exp(-(start + 8 + period * order) / 22)
-            out[:, near] += (
-                echo * window * np.exp(-(((z[near] - depth - bend) / length) ** 2) - 2j * np.pi * turns * bend)
-            )
+            pulse = np.exp(-(((z[near] - depth - bend) / length) ** 2) - 2j * np.pi * turns * bend)
+            out[:, near] += echo * window * pulse
     return out * np.exp(2j * np.pi * (turns - 2 * CENTRE_HZ / (SOUND_M_S * 1e3)) * z)
 
 
