@@ -16,7 +16,7 @@ from recon3d.methods.beamformed import Beamformed, Image
 from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.solvers import clutter
-from recon3d.synthetic.ultrasound import BeamSpace, mean_spectra
+from recon3d.synthetic.ultrasound import BeamSpace, Spectra
 
 FLOOR_DB = -60.0
 
@@ -77,8 +77,8 @@ class WienerDehaze(_Filter):
         tissue, haze = clutter.levels(beams.analytic)
         step, pitch = beams.depth_step_mm, beams.pitch_mm
         space = BeamSpace.of(beams.turns_of_rf, step, pitch)
-        spectra = mean_spectra(space, tuple(beams.rf.shape[-2:]), self.draws)
-        powers = [torch.from_numpy(s).to(beams.rf.dtype) for s in spectra]
+        spectra = Spectra.drawn(space, (beams.rf.shape[-2], beams.rf.shape[-1]), self.draws)
+        powers = [torch.from_numpy(power).to(beams.rf.dtype) for power in spectra.rf]
         return clutter.wiener(beams.rf, tissue**2 * powers[0], haze**2 * powers[1], (self.noise * tissue) ** 2)
 
 
@@ -88,7 +88,7 @@ class NonlocalMeans(_Filter):
     name: ClassVar[str] = "nonlocal_means"
     summary: ClassVar[str] = "ultrasound: smooths the B-mode by patches that look alike (for comparison); seconds"
 
-    strength: float = Field(6.0, gt=0, description="decibels by which patches may differ")
+    strength: float = Field(3.0, gt=0, description="decibels by which patches may differ")
 
     def _filtered(self, beams: Beamformed) -> Tensor:
         level = envelope(beams.rf)

@@ -16,14 +16,16 @@ from recon3d.methods.dehaze_published import published_draw
 from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.sampling.grids import Step, lambda_grid
-from recon3d.sampling.joint import Companded, joint_sample, joint_step, pigdm_step, posterior_variance
+from recon3d.sampling.joint import Belief, Companded, joint_sample, joint_step, pigdm_step
 from recon3d.sampling.noise import counter_noise
 from recon3d.sampling.posterior import tweedie
 from recon3d.solvers.clutter import levels
 from recon3d.solvers.windows import add_window, total_weight, windows
-from recon3d.synthetic.ultrasound import HAZE_LEVEL, TISSUE_LEVEL
+from recon3d.synthetic.ultrasound import HAZE_LEVEL, TISSUE_LEVEL, BeamSpace, Spectra
 
 TISSUE, HAZE, STATES = 0, 1, 2
+DRAWN = 8
+"""Frames of the training generator whose mean spectra say how sure a denoiser is of which component."""
 LEAST_STRENGTH = 0.02
 """Haze this weak beside tissue is no more than the estimate of it can tell from none."""
 
@@ -50,10 +52,10 @@ class Dehaze(Method):
     )
     strength: float | None = Field(None, ge=0, description="gamma, haze over tissue; by default estimated from the RF")
     samples: int = Field(8, ge=1, description="draws; their mean is the result, their spread the uncertainty")
-    steps: int = Field(30, ge=1, description="noise levels of a draw, each a call of both networks")
-    sigma_max: float = Field(2.0, gt=0, description="noise at the start, in companded units")
-    sigma_min: float = Field(0.02, gt=0, description="noise at the end")
-    warm_start: float | None = Field(0.5, gt=0, description="noise on the frame before, where the next begins; or none")
+    steps: int = Field(12, ge=1, description="noise levels of a draw, each a call of both networks")
+    sigma_max: float = Field(0.5, gt=0, description="noise at the start, on the estimate of Gaussians; companded")
+    sigma_min: float = Field(0.05, gt=0, description="noise at the end")
+    warm_start: float | None = Field(0.3, gt=0, description="noise on the frame before, where the next begins; or none")
     eta: float = Field(1.0, ge=0, le=1, description="share of the noise of the ancestral sampler that is drawn anew")
     noise: float = Field(0.02, gt=0, description="of the RF, relative to the tissue")
     patch: tuple[int, int] = Field((128, 128), description="(beams, samples) seen at once")
@@ -73,7 +75,9 @@ class Dehaze(Method):
         scale = TISSUE_LEVEL / (tissue or haze)
         strength *= TISSUE_LEVEL / HAZE_LEVEL
         y = beams.rf * scale
-        draw = Draw(self, priors, y.shape[-2:], strength)
+        space = BeamSpace.of(beams.turns_of_rf, beams.depth_step_mm, beams.pitch_mm)
+        spectra = Spectra.drawn(space, (y.shape[-2], y.shape[-1]), DRAWN)
+        draw = Draw(self, priors, spectra, strength)
 
         count, kept = len(y), {"mean": torch.zeros(STATES, *y.shape), "deviation": torch.zeros_like(y)}
         first, saved = run.begin(self.samples * count, dict(kept))
@@ -106,45 +110,52 @@ class Dehaze(Method):
 class Draw:
     """One joint sample of tissue and haze in a frame: companded states (2, beam, depth), seen in blended patches."""
 
-    def __init__(self, method: Dehaze, priors: list[Any], shape: torch.Size, strength: float) -> None:
+    def __init__(self, method: Dehaze, priors: list[Any], spectra: Spectra, strength: float) -> None:
         self.method, self.priors, self.strength = method, priors, strength
         self.where = Companded()
         self.noise = method.noise * TISSUE_LEVEL
-        self._patches = windows(shape, method.patch, method.overlap)
-        self._weight = total_weight(shape, self._patches, torch.device("cpu"))
+        self._powers = [torch.from_numpy(power).float() for power in spectra.companded]
+        self._rf_powers = [torch.from_numpy(power).float() for power in spectra.rf]
 
     def __call__(self, y: Tensor, before: Tensor | None, seed: dict[str, int]) -> Tensor:
-        """From noise, or from the frame `before` with some."""
+        """From the frame `before` with noise, or from the estimate of Gaussians ("come closer, diffuse faster")."""
         grid = self._grid(before is not None)
-        state = counter_noise((STATES, *y.shape), step=-1, **seed)
-        state *= grid[0].sigma
-        if before is not None:
-            state += before
-        fresh = partial(counter_noise, state.shape, **seed)
+        fresh = partial(counter_noise, (STATES, *y.shape), **seed)
+        state = (self.gaussian(y) if before is None else before) + grid[0].sigma * fresh(step=-1)
         return joint_sample(state, grid, partial(self._guided, y), self.method.eta, lambda step: fresh(step=step))
+
+    def gaussian(self, y: Tensor) -> Tensor:
+        """Tissue and haze if they were stationary Gaussians: a Wiener filter, companded."""
+        zero = torch.zeros_like(y)
+        levels = (TISSUE_LEVEL, HAZE_LEVEL)
+        x, h = (Belief(zero, level**2 * power) for level, power in zip(levels, self._rf_powers, strict=True))
+        return torch.stack(joint_step(y, x, h, self.strength, self.noise, self.where))
 
     def published(self, y: Tensor, seed: dict[str, int]) -> Tensor:
         return published_draw(y, self.strength, self.denoised, self.where, seed)
 
     def denoised(self, source: int, u: Tensor, sigma: float) -> Tensor:
         """The prior's answer to a whole frame: patches that overlap, blended by weights that sum to one."""
-        card = self.priors[source].card
+        card, patches = self.priors[source].card, windows(u.shape, self.method.patch, self.method.overlap)
         level = min(max(sigma, card.sigma_min), card.sigma_max)
-        answers = self.priors[source].denoise(torch.stack([u[patch] for patch in self._patches]), level)
+        answers = self.priors[source].denoise(torch.stack([u[patch] for patch in patches]), level)
         out = torch.zeros_like(u)
-        for patch, answer in zip(self._patches, answers, strict=True):
+        for patch, answer in zip(patches, answers, strict=True):
             add_window(out, patch, answer)
-        return out / self._weight
+        return out / total_weight(u.shape, patches, u.device)
 
     def _guided(self, y: Tensor, state: Tensor, sigma: float) -> Tensor:
         """E[x0, h0 | x_t, h_t, y]."""
-        variances = tuple(posterior_variance(prior.card, sigma) for prior in self.priors)
-        settings = (cast("tuple[float, float]", variances), self.strength, self.noise, self.where)
         if self.method.guidance == "pigdm":
             pairs = [tweedie(lambda u, s, k=k: self.denoised(k, u, s), state[k], sigma) for k in range(STATES)]
-            return torch.stack(pigdm_step(y, *pairs, *settings)).clamp_(-1, 1)
-        estimates = [self.denoised(k, state[k], sigma) for k in range(STATES)]
-        return torch.stack(joint_step(y, *estimates, *settings))
+            estimates, pulled = zip(*pairs, strict=True)
+        else:
+            estimates, pulled = tuple(self.denoised(k, state[k], sigma) for k in range(STATES)), ()
+        x, h = (Belief.after(u, p, sigma, self.where) for u, p in zip(estimates, self._powers, strict=True))
+        settings = (self.strength, self.noise, self.where)
+        if pulled:
+            return torch.stack(pigdm_step(y, x, h, pulled, *settings))
+        return torch.stack(joint_step(y, x, h, *settings))
 
     def _grid(self, warm: bool) -> list[Step]:
         method, most = self.method, min(prior.card.sigma_max for prior in self.priors)

@@ -1,14 +1,16 @@
 """Two sources in one measurement, y = x + gamma h + n: how its misfit is shared between two denoised estimates.
 
 Networks see each source in coordinates u of their own (companded RF), the sum is one of signals v. Given the noisy
-states, each source is taken as Gaussian about its denoised estimate, independent from sample to sample.
+states, each source is Gaussian about its denoised estimate and stationary: smooth haze is uncertain in its few
+components and sure in all others, so that a misfit in them is laid to haze, and any other to tissue.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,10 +20,9 @@ from operators.ultrasound.companding import compand, expand, slope
 from recon3d.sampling.ddim import ddim, fresh_fraction, noise_in
 from recon3d.sampling.grids import Step
 
-__all__ = ["Companded", "Coordinates", "Plain", "joint_sample", "joint_step", "pigdm_step", "posterior_variance"]
+__all__ = ["Belief", "Companded", "Coordinates", "Plain", "joint_sample", "joint_step", "pigdm_step"]
 
 Covariance = Callable[[Tensor], Tensor]
-"""v -> Cov[u0 | u_t] v, as `recon3d.sampling.posterior.tweedie` gives it."""
 
 
 class Coordinates(Protocol):
@@ -98,52 +99,82 @@ def joint_sample(
     return state
 
 
-def joint_step(
-    y: Tensor, x: Tensor, h: Tensor, variances: tuple[float, float], strength: float, noise: float, where: Coordinates
-) -> tuple[Tensor, Tensor]:
-    """E[x0, h0 | x_t, h_t, y], closed form: the source whose prior is less certain takes more of the misfit.
-
-    ``e = (y - x0 - gamma h0) / (rx^2 + gamma^2 rh^2 + s^2)``, then ``x0 + rx^2 e`` and ``h0 + gamma rh^2 e``.
+@dataclass(frozen=True)
+class Belief:
+    """A source as it is known before the measurement: Gaussian, independent in its components over the last two axes.
 
     Parameters
     ----------
-    x, h : denoised estimates in their coordinates
-    variances : of these, per sample
+    v : mean of the signal
+    power : variance of each component of it, in the order of ``rfft2``
+    gain : by which an error of the coordinates moves the signal, root mean square over the samples
+    """
+
+    v: Tensor
+    power: Tensor
+    gain: float = 1.0
+
+    @classmethod
+    def after(cls, u: Tensor, power: Tensor, sigma: float, where: Coordinates) -> Belief:
+        """A denoiser's estimate u at noise sigma, left as open as by a Gaussian of its spectrum: ``S s^2 / (S + s^2)``.
+
+        Parameters
+        ----------
+        power : S, of the coordinates
+        """
+        left = power * sigma**2 / (power + sigma**2)
+        variance = float(left.mean())
+        v, spread = where.moments(u, variance)
+        squared = float(spread.mean()) / variance
+        return cls(v, squared * left, math.sqrt(squared))
+
+    def covariance(self, z: Tensor) -> Tensor:
+        return filtered(z, self.power)
+
+
+def filtered(z: Tensor, power: Tensor) -> Tensor:
+    """Each component over the last two axes times a number."""
+    return torch.fft.irfft2(power * torch.fft.rfft2(z), s=z.shape[-2:])
+
+
+def misfit_shared(y: Tensor, x: Belief, h: Belief, strength: float, noise: float) -> Tensor:
+    """``e = (y - x0 - gamma h0) / (rx^2 + gamma^2 rh^2 + s^2)``, component by component."""
+    return filtered(y - x.v - strength * h.v, 1 / (x.power + strength**2 * h.power + noise**2))
+
+
+def joint_step(
+    y: Tensor, x: Belief, h: Belief, strength: float, noise: float, where: Coordinates
+) -> tuple[Tensor, Tensor]:
+    """E[x0, h0 | x_t, h_t, y], closed form: ``x0 + rx^2 e`` and ``h0 + gamma rh^2 e``, in coordinates.
+
+    The source whose prior is less certain of a component takes more of its misfit.
+
+    Parameters
+    ----------
     strength, noise : gamma, and the standard deviation s of the noise of y
     """
-    mean_x, spread_x = where.moments(x, variances[0])
-    mean_h, spread_h = where.moments(h, variances[1])
-    e = (y - mean_x - strength * mean_h) / (spread_x + strength**2 * spread_h + noise**2)
-    return where.of_signal(mean_x + spread_x * e), where.of_signal(mean_h + strength * spread_h * e)
+    e = misfit_shared(y, x, h, strength, noise)
+    return where.of_signal(x.v + x.covariance(e)), where.of_signal(h.v + strength * h.covariance(e))
 
 
 def pigdm_step(
     y: Tensor,
-    x: tuple[Tensor, Covariance],
-    h: tuple[Tensor, Covariance],
-    variances: tuple[float, float],
+    x: Belief,
+    h: Belief,
+    pulled: tuple[Covariance, Covariance],
     strength: float,
     noise: float,
     where: Coordinates,
 ) -> tuple[Tensor, Tensor]:
     """PiGDM (Song, Vahdat, Mardani, Kautz, ICLR 2023) for two sources: the misfit pulled back through each denoiser.
 
-    As a correction of the denoised estimates, ``x0 + sigma^2 (dx0/dx_t)^T J_x e``: weighting by ``g^2 dt`` in the
-    reverse SDE follows from the step to the next level, without a factor to choose. `x` and `h` are the estimates with
-    their covariances; e is that of `joint_step`.
+    As a correction of the denoised estimates, ``sigma^2 (du0/du_t)^T e``: weighting by ``g^2 dt`` in the reverse SDE
+    follows from the step to the next level, without a factor to choose.
+
+    Parameters
+    ----------
+    pulled : z -> sigma^2 (du0/du_t)^T z of each denoiser, as `recon3d.sampling.posterior.tweedie` gives it
     """
-    mean_x, spread_x = where.moments(x[0], variances[0])
-    mean_h, spread_h = where.moments(h[0], variances[1])
-    e = (y - mean_x - strength * mean_h) / (spread_x + strength**2 * spread_h + noise**2)
-    return x[0] + x[1](where.gain(x[0]) * e), h[0] + h[1](strength * where.gain(h[0]) * e)
-
-
-def posterior_variance(card: Any, sigma: float) -> float:
-    """Var[u0 | u0 + sigma n] per sample: as measured on held-out images by the training, else a white Gaussian's."""
-    white = 1.0 / (1.0 / card.sigma_data**2 + 1.0 / sigma**2)
-    measured = getattr(card, "training", {}).get("held_out_psnr_db")
-    if not measured:
-        return white
-    levels = sorted((float(level), float(psnr)) for level, psnr in measured.items())
-    psnr = np.interp(math.log(sigma), [math.log(level) for level, _ in levels], [psnr for _, psnr in levels])
-    return min(white, 10 ** (-float(psnr) / 10))
+    e = misfit_shared(y, x, h, strength, noise)
+    moved_x, moved_h = (source.gain**2 * pull(e) for source, pull in zip((x, h), pulled, strict=True))
+    return where.of_signal(x.v + moved_x), where.of_signal(h.v + strength * moved_h)

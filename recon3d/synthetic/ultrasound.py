@@ -157,21 +157,35 @@ def haze_rf(space: BeamSpace, shape: tuple[int, int, int], rng: np.random.Genera
     return haze
 
 
-def mean_spectra(space: BeamSpace, shape: tuple[int, int], draws: int, seed: int = 0) -> tuple[Array, Array]:
-    """Power of drawn tissue and haze in the order of ``rfft2`` of (beam, depth), one on average over all bins.
+@dataclass(frozen=True)
+class Spectra:
+    """Mean power of tissue and of haze as they are drawn for training, in the order of ``rfft2`` of (beam, depth).
 
-    The carrier and the steps are those of `space`, all else is drawn anew each time, as for training.
+    Parameters
+    ----------
+    rf : variance of each component where the root mean square is one
+    companded : variance of each component of companded RF at the levels of training
     """
-    totals = [np.zeros(shape) for _ in range(2)]
-    for draw in range(draws):
-        rng = np.random.default_rng([0x5BEC, seed, draw])
-        other = BeamSpace.random(space.depth_step_mm, rng)
-        drawn = replace(other, centre_hz=space.centre_hz, pitch_mm=space.pitch_mm)
-        for total, make in zip(totals, (tissue_rf, haze_rf), strict=True):
-            power = np.abs(np.fft.fft2(make(drawn, (1, *shape), rng)[0])) ** 2
-            total += power / power.mean()
-    smooth = [gaussian_filter(total, 1.5, mode="wrap")[:, : shape[1] // 2 + 1] for total in totals]
-    return smooth[0] / draws, smooth[1] / draws
+
+    rf: tuple[Array, Array]
+    companded: tuple[Array, Array]
+
+    @classmethod
+    def drawn(cls, space: BeamSpace, shape: tuple[int, int], draws: int) -> Spectra:
+        """Of frames with the carrier and the steps of `space`; all else is drawn anew each time, as for training."""
+        plain, companded = np.zeros((2, *shape)), np.zeros((2, *shape))
+        sources = ((tissue_rf, TISSUE_LEVEL), (haze_rf, HAZE_LEVEL))
+        for draw in range(draws):
+            rng = np.random.default_rng([0x5BEC, draw])
+            other = BeamSpace.random(space.depth_step_mm, rng)
+            drawn = replace(other, centre_hz=space.centre_hz, pitch_mm=space.pitch_mm)
+            for k, (make, level) in enumerate(sources):
+                rf = make(drawn, (1, *shape), rng)[0]
+                plain[k] += np.abs(np.fft.fft2(rf / np.sqrt(np.mean(rf**2)))) ** 2
+                companded[k] += np.abs(np.fft.fft2(compand(torch.from_numpy(level * rf)).numpy())) ** 2
+        half, count = shape[1] // 2 + 1, draws * math.prod(shape)
+        means = [[gaussian_filter(p, 1.5, mode="wrap")[:, :half] / count for p in pair] for pair in (plain, companded)]
+        return cls(*(tuple(pair) for pair in means))  # type: ignore[arg-type]
 
 
 def companded_tissue(shape: tuple[int, int, int], voxel_mm: tuple[float, float, float], seed: int) -> Volume:

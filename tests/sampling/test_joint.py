@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from recon3d.methods.dehaze_published import projection, published_draw, sigma_at
 from recon3d.sampling.grids import lambda_grid
-from recon3d.sampling.joint import Companded, Plain, joint_sample, joint_step, pigdm_step, posterior_variance
+from recon3d.sampling.joint import Belief, Companded, Plain, joint_sample, joint_step, pigdm_step
 from recon3d.sampling.noise import counter_noise
 
 MEANS, VARIANCES, NOISE = (0.6, -0.4), (0.1, 2.0), 0.05**0.5
@@ -24,8 +23,10 @@ def denoise(source: int, u: torch.Tensor, sigma: float) -> torch.Tensor:
     return MEANS[source] + gain * (u - MEANS[source])
 
 
-def spread(source: int, sigma: float) -> float:
-    return VARIANCES[source] * sigma**2 / (VARIANCES[source] + sigma**2)
+def belief(source: int, u: torch.Tensor, sigma: float) -> Belief:
+    """Of independent samples: the same variance in every component."""
+    power = torch.full((u.shape[-2], u.shape[-1] // 2 + 1), VARIANCES[source], dtype=u.dtype)
+    return Belief.after(u, power, sigma, Plain())
 
 
 def moments(state: torch.Tensor) -> list[float]:
@@ -39,11 +40,11 @@ def test_sampler_draws_from_the_joint_posterior(guidance: str) -> None:
 
     def guided(state: torch.Tensor, sigma: float) -> torch.Tensor:
         clean = [denoise(k, state[k], sigma) for k in (0, 1)]
-        variances = (spread(0, sigma), spread(1, sigma))
+        x, h = (belief(k, clean[k], sigma) for k in (0, 1))
         if guidance == "joint":
-            return torch.stack(joint_step(y, *clean, variances, 1.0, NOISE, Plain()))
-        pairs = [(clean[k], lambda v, k=k: variances[k] * v) for k in (0, 1)]  # sigma^2 dx0/dx_t of a Gaussian
-        return torch.stack(pigdm_step(y, *pairs, variances, 1.0, NOISE, Plain()))
+            return torch.stack(joint_step(y, x, h, 1.0, NOISE, Plain()))
+        pulled = (x.covariance, h.covariance)  # sigma^2 du0/du_t of a Gaussian is its covariance
+        return torch.stack(pigdm_step(y, x, h, pulled, 1.0, NOISE, Plain()))
 
     noise = partial(counter_noise, (2, *y.shape), seed=3, dtype=torch.float64)
     state = joint_sample(grid[0].sigma * noise(step=-1), grid, guided, 1.0, lambda k: noise(step=k))
@@ -78,10 +79,34 @@ def test_projection_is_the_gradient_of_the_misfit() -> None:
     assert torch.allclose(found[:, gentle], gradient[:, gentle], atol=1e-6)
 
 
-def test_without_haze_the_measurement_decides_about_tissue_alone() -> None:
-    y, x, h = torch.tensor([0.2]), torch.tensor([0.1]), torch.tensor([0.5])
-    found = joint_step(y, x, h, (1.0, 1.0), 0.0, 1.0, Plain())
-    assert [float(v) for v in found] == pytest.approx([0.15, 0.5])  # the mean of two equally sure numbers; h as it was
+def sure(u: float, variance: float) -> Belief:
+    return Belief(torch.full((2, 2), u), torch.full((2, 2), variance))
+
+
+def test_misfit_goes_where_the_prior_is_less_certain() -> None:
+    y = torch.full((2, 2), 0.2)
+    found = joint_step(y, sure(0.1, 1.0), sure(0.5, 1.0), 0.0, 1.0, Plain())
+    assert [float(v[0, 0]) for v in found] == pytest.approx(
+        [0.15, 0.5]
+    )  # two equally sure numbers; no haze: h as it was
+    found = joint_step(y, sure(0.1, 0.01), sure(0.5, 0.2), 0.5, 0.1, Plain())
+    # e = (0.2 - 0.1 - 0.25) / (0.01 + 0.05 + 0.01) = -0.15 / 0.07
+    assert [float(v[0, 0]) for v in found] == pytest.approx([0.1 - 0.0015 / 0.07, 0.5 - 0.015 / 0.07])
+
+
+def test_each_component_is_shared_by_its_own_variances() -> None:
+    """A Wiener filter: at the strongest noise the estimates are the means, and y decides with the spectra alone."""
+    generator = torch.Generator().manual_seed(4)
+    y = torch.randn(12, 16, generator=generator, dtype=torch.float64)
+    power = [torch.rand(12, 9, generator=generator, dtype=torch.float64) + 0.1 for _ in range(2)]
+    power = [torch.fft.rfft2(torch.fft.irfft2(p, s=(12, 16))).real for p in power]  # of real fields
+    zero = torch.zeros_like(y)
+    x, h = (Belief.after(zero, p, 1e6, Plain()) for p in power)
+    found = joint_step(y, x, h, 0.7, 0.3, Plain())
+    total = power[0] + 0.49 * power[1] + 0.09
+    wanted = [torch.fft.irfft2(f * torch.fft.rfft2(y), s=y.shape) for f in (power[0] / total, 0.7 * power[1] / total)]
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert float((ours - theirs).norm() / theirs.norm()) < 1e-9
 
 
 def test_moments_of_companded_gaussians_are_those_of_many_draws() -> None:
@@ -91,12 +116,3 @@ def test_moments_of_companded_gaussians_are_those_of_many_draws() -> None:
     signal = Companded().moments(draws, 0.0)[0]
     assert torch.allclose(mean, signal.mean(1), rtol=0.01)
     assert torch.allclose(variance, signal.var(1), rtol=0.02)
-
-
-def test_posterior_variance_is_the_measured_one_where_the_card_has_it() -> None:
-    plain = SimpleNamespace(sigma_data=0.5, training={})
-    assert posterior_variance(plain, 0.5) == pytest.approx(0.125)
-    told = SimpleNamespace(sigma_data=0.5, training={"held_out_psnr_db": {"0.1": 30.0, "1": 10.0}})
-    assert posterior_variance(told, 0.1) == pytest.approx(1e-3)
-    assert posterior_variance(told, 10**-0.5) == pytest.approx(1e-2)  # half way in log sigma: 20 dB
-    assert posterior_variance(told, 0.01) < 1e-4  # never more than a white Gaussian's
