@@ -2,7 +2,8 @@
 
 ``python scripts/quality.py ultrasound table`` scores every method at four strengths of haze; ``table METHOD ...`` adds
 columns to the store (RECON3D_QUALITY_STORE). ``tune METHOD SETTINGS`` scores settings, a JSON object, on RF of the
-training style; ``disk FOLDER`` adds haze to the rotating disk of RECON3D_SAMPLE_DATA and draws it before and after.
+training style; ``disk FOLDER`` adds drawn haze (of the training style) to the rotating disk of RECON3D_SAMPLE_DATA and draws it before and
+after.
 gCNR and CNR are of the envelope in decibels, chamber against muscle; KS is of the envelope of muscle to that of the
 clean RF; PSNR is of RF, relative to the peak of the clean RF.
 """
@@ -42,7 +43,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "nonlocal_means": {},
     "dehaze": {"samples": 8},
     "dehaze 1 sample": {"samples": 1},
-    "dehaze published": {"samples": 8, "guidance": "published"},
+    "dehaze published 1 sample": {"samples": 1, "guidance": "published"},
 }
 FLOOR = 1e-4
 """Added to envelopes before decibels, relative to speckle."""
@@ -134,7 +135,7 @@ def tune(method: str, settings: dict[str, Any], seeds: tuple[int, ...] = (5, 6),
 
 
 def disk(folder: Path) -> None:
-    """Haze of the second style added to the beamformed RF of the rotating disk: clean, hazy and dehazed B-modes."""
+    """Drawn haze added to the beamformed RF of the rotating disk: B-modes as measured, hazy and dehazed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -52,8 +52,8 @@ class Dehaze(Method):
     )
     strength: float | None = Field(None, ge=0, description="gamma, haze over tissue; by default estimated from the RF")
     samples: int = Field(8, ge=1, description="draws; their mean is the result, their spread the uncertainty")
-    steps: int = Field(12, ge=1, description="noise levels of a draw, each a call of both networks")
-    sigma_max: float = Field(0.5, gt=0, description="noise at the start, on the estimate of Gaussians; companded")
+    steps: int = Field(16, ge=1, description="noise levels of a draw, each a call of both networks")
+    sigma_max: float = Field(0.8, gt=0, description="noise at the start, on the estimate of Gaussians; companded")
     sigma_min: float = Field(0.05, gt=0, description="noise at the end")
     warm_start: float | None = Field(0.3, gt=0, description="noise on the frame before, where the next begins; or none")
     eta: float = Field(1.0, ge=0, le=1, description="share of the noise of the ancestral sampler that is drawn anew")
@@ -114,6 +114,7 @@ class Draw:
         self.method, self.priors, self.strength = method, priors, strength
         self.where = Companded()
         self.noise = method.noise * TISSUE_LEVEL
+        self._most = min(prior.card.sigma_max for prior in priors)
         self._powers = [torch.from_numpy(power).float() for power in spectra.companded]
         self._rf_powers = [torch.from_numpy(power).float() for power in spectra.rf]
 
@@ -132,13 +133,13 @@ class Draw:
         return torch.stack(joint_step(y, x, h, self.strength, self.noise, self.where))
 
     def published(self, y: Tensor, seed: dict[str, int]) -> Tensor:
-        return published_draw(y, self.strength, self.denoised, self.where, seed)
+        return published_draw(y, self.strength, self.denoised, self.where, seed, self._most)
 
     def denoised(self, source: int, u: Tensor, sigma: float) -> Tensor:
         """The prior's answer to a whole frame: patches that overlap, blended by weights that sum to one."""
         card, patches = self.priors[source].card, windows(u.shape, self.method.patch, self.method.overlap)
-        level = min(max(sigma, card.sigma_min), card.sigma_max)
-        answers = self.priors[source].denoise(torch.stack([u[patch] for patch in patches]), level)
+        seen = torch.stack([u[patch] for patch in patches])
+        answers = self.priors[source].denoise(seen, max(sigma, card.sigma_min))
         out = torch.zeros_like(u)
         for patch, answer in zip(patches, answers, strict=True):
             add_window(out, patch, answer)
@@ -158,9 +159,8 @@ class Draw:
         return torch.stack(joint_step(y, x, h, *settings))
 
     def _grid(self, warm: bool) -> list[Step]:
-        method, most = self.method, min(prior.card.sigma_max for prior in self.priors)
-        grid = lambda_grid(method.steps, min(method.sigma_max, most), method.sigma_min)
-        start = method.warm_start
+        method, start = self.method, self.method.warm_start
+        grid = lambda_grid(method.steps, min(method.sigma_max, self._most), method.sigma_min)
         return [step for step in grid if start is None or step.sigma <= start or step.last] if warm else grid
 
 

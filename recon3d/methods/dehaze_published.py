@@ -28,11 +28,11 @@ def sigma_at(t: float) -> float:
 
 
 def published_draw(
-    y: Tensor, strength: float, denoise: Denoise, where: Coordinates, seed: dict[str, int], steps: int = STEPS
+    y: Tensor, strength: float, denoise: Denoise, where: Coordinates, seed: dict[str, int], sigma_max: float = math.inf
 ) -> Tensor:
     """Tissue and haze (2, beam, depth) in their coordinates; a parity mode (IEEE TMI 43 (2024) 3546, section III).
 
-    Both start at the measurement at t = 0.8, with steps as long as the times are apart.
+    Both start at the measurement at t = 0.8, or as noisy as the priors can take, with steps as long as times are apart.
 
     Parameters
     ----------
@@ -40,8 +40,7 @@ def published_draw(
     denoise : (source, state, sigma) -> E[u0 | u_t]
     """
     measured = where.of_signal(y)
-    times = np.linspace(1.0, LAST, steps)
-    times = times[times <= WARM]
+    times = [t for t in np.linspace(1.0, LAST, STEPS) if t <= WARM and sigma_at(t) <= sigma_max]
     state = measured + sigma_at(times[0]) * counter_noise((2, *y.shape), step=-1, **seed)
     for k, (t, following) in enumerate(zip(times, [*times[1:], 0.0], strict=True)):
         sigma, g2 = sigma_at(t), S ** (2 * t) * (t - following)

@@ -52,9 +52,10 @@ def test_sampler_draws_from_the_joint_posterior(guidance: str) -> None:
     assert moments(state) == pytest.approx(EXACT, abs=0.01)
 
 
-def test_published_projection_is_biased_by_unequal_priors() -> None:
+def test_published_projection_is_biased_by_unequal_priors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recon3d.methods.dehaze_published.STEPS", 1000)
     y = torch.full((1, COUNT), Y, dtype=torch.float64)
-    state = published_draw(y, 1.0, denoise, Plain(), {"seed": 5}, steps=1000)
+    state = published_draw(y, 1.0, denoise, Plain(), {"seed": 5})
     mean_x, variance_x, mean_h, variance_h = moments(state)
     assert (mean_x, mean_h) == pytest.approx((0.834, 0.666), abs=0.015)
     assert (variance_x, variance_h) == pytest.approx((0.159, 0.159), abs=0.015)
