@@ -10,13 +10,13 @@ from pydantic import Field
 from torch import Tensor
 
 from operators.ultrasound import envelope
+from operators.ultrasound.drawn_rf import BeamSpace, Spectra
 from recon3d.errors import InputError
 from recon3d.methods.base import Method, Models, Reconstruction
 from recon3d.methods.beamformed import Beamformed, Image
 from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.solvers import clutter
-from recon3d.synthetic.ultrasound import BeamSpace, Spectra
 
 FLOOR_DB = -60.0
 
