@@ -38,9 +38,8 @@ class Transmits:
         shapes = {"directions": (*n, 3), "origins_mm": (*n, 3), "widths_mm": n}
         for name, shape in shapes.items():
             if np.shape(getattr(self, name)) != shape:
-                raise GeometryError(
-                    f"{len(self)} transmits need {name} of shape {shape}, got {np.shape(getattr(self, name))}."
-                )
+                raise GeometryError(f"{len(self)} transmits need {name} of shape {shape}, got "
+                                    f"{np.shape(getattr(self, name))}.")
         if np.isnan(self.focus_mm).any() or not np.isfinite([*self.directions.flat, *self.origins_mm.flat]).all():
             raise GeometryError("Foci, directions and origins of transmits are numbers, got NaN or infinite ones.")
         if np.abs(np.linalg.norm(self.directions, axis=1) - 1).max() > 1e-6:
@@ -60,7 +59,9 @@ class Transmits:
     ) -> Transmits:
         """Transmits by focus and angles: polar from z, azimuth from x towards y; negative polar angles steer to -x."""
         focus, polar, azimuth = np.broadcast_arrays(np.atleast_1d(focus_mm), polar_rad, azimuth_rad)
-        directions = np.stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], axis=1)
+        directions = np.stack(
+            [np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], axis=1
+        )
         origins = np.zeros((len(focus), 3)) if origins_mm is None else np.asarray(origins_mm, dtype=float)
         widths = np.broadcast_to(np.asarray(widths_mm, dtype=float), focus.shape)
         return cls(focus.astype(float), directions, np.broadcast_to(origins, (len(focus), 3)), widths)
