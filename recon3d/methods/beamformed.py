@@ -49,7 +49,7 @@ class Beamformed:
         InputError
             For other scans, and for images without a carrier.
         """
-        image = _beamformed(problem)
+        image = _beamformed(problem).cpu()
         if isinstance(problem.grid, AffineGrid):
             image = image.mT  # rows run into the depth
         analytic = image if image.is_complex() else _analytic(image)

@@ -139,7 +139,8 @@ class Draw:
         """The prior's answer to a whole frame: patches that overlap, blended by weights that sum to one."""
         card, patches = self.priors[source].card, windows(u.shape, self.method.patch, self.method.overlap)
         seen = torch.stack([u[patch] for patch in patches])
-        answers = self.priors[source].denoise(seen, max(sigma, card.sigma_min))
+        device = getattr(self.priors[source], "device", u.device)  # networks may compute beside the rest
+        answers = self.priors[source].denoise(seen.to(device), max(sigma, card.sigma_min)).to(u.device)
         out = torch.zeros_like(u)
         for patch, answer in zip(patches, answers, strict=True):
             add_window(out, patch, answer)
