@@ -24,7 +24,7 @@ FLOOR_DB = -60.0
 class _Filter(Method):
     """RF to RF in one step; a B-mode lies beside it."""
 
-    image: Image = Field("rf", description="rf: RF again, with a B-mode beside it; or iq, envelope, decibel alone")
+    image: Image = Field("rf", description="rf: as it came in, with a B-mode beside it; or iq, envelope, decibel alone")
 
     @property
     def volumes(self) -> float:

@@ -60,7 +60,7 @@ class Dehaze(Method):
     noise: float = Field(0.02, gt=0, description="of the RF, relative to the tissue")
     patch: tuple[int, int] = Field((128, 128), description="(beams, samples) seen at once")
     overlap: float = Field(0.15, ge=0, lt=1, description="least share of neighbouring patches in common")
-    image: Image = Field("rf", description="rf: RF again, with a B-mode beside it; or iq, envelope, decibel alone")
+    image: Image = Field("rf", description="rf: as it came in, with a B-mode beside it; or iq, envelope, decibel alone")
 
     @property
     def volumes(self) -> float:

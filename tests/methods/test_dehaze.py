@@ -137,6 +137,8 @@ def test_beams_and_pictures_come_back_as_they_were(truth: Any) -> None:
     beams = Beamformed.of(problem(analytic))
     assert beams.rf.shape == (1, *SHAPE)
     assert np.allclose(beams.image(beams.rf, "iq")[0], analytic, atol=2e-3 * np.abs(analytic).max())
+    assert np.iscomplexobj(beams.volume(beams.rf, "rf").data)
+    assert not np.iscomplexobj(Beamformed.of(problem(truth[0])).volume(beams.rf, "rf").data)
     coarse = analytic[:, ::3]  # 2.7 samples a period, enough for an analytic signal: its RF is made from finer ones
     grid = BeamGrid((1, *coarse.shape), (0.0, 0.0), (10.0, 0.105), pitch_mm=0.4)
     beams = Beamformed.of(problem_for(beamformed_scan(recon3d.Volume(coarse[None], grid))))
