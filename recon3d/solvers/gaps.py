@@ -1,23 +1,32 @@
-"""A first guess of missing traces, which learned interpolators refine: the classical way that suits the mask."""
+"""A first guess of missing traces, which learned interpolators refine: the classical way that suits each gap."""
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from recon3d.solvers.horizons import horizon_fill
 from recon3d.solvers.pocs import fourier_fill
 from recon3d.solvers.prediction import decimation, predicted_fill
 from recon3d.solvers.windows import in_windows
 
-__all__ = ["first_guess"]
+__all__ = ["first_guess", "wide_gaps"]
 
-ITERATIONS = 20
-"""Of POCS; more would add detail that the network adds anyway."""
+WIDE = 5
+"""Traces: holes that hold a square of this side are filled along horizons, all others by POCS."""
+ITERATIONS = 100
+"""Of POCS in narrow gaps."""
+POLISH = {"iterations": 10, "highest": 0.01}
+"""Of POCS after wide gaps were filled: low thresholds alone, so that what was filled stays and joins its surroundings."""
 WINDOW = (64, 64, 128)
 """(crossline, inline, sample) of POCS, so that a survey of any size fits into memory."""
 
 
 def first_guess(data: Tensor, live: Tensor) -> Tensor:
-    """Recorded traces with the gaps between them filled: by f-x prediction where these are regular, else by POCS.
+    """Recorded traces with the gaps between them filled.
+
+    By f-x prediction where gaps are regular; else by POCS where they are narrow and along horizons where they are wide.
 
     Parameters
     ----------
@@ -30,6 +39,21 @@ def first_guess(data: Tensor, live: Tensor) -> Tensor:
             data = moved.movedim(0, axis)
         return data
     known = live.expand_as(data)
-    return in_windows(
+    filled = in_windows(
         data, WINDOW, 0.25, lambda part: fourier_fill(data[part], known[part], iterations=ITERATIONS)
     )
+    wide = wide_gaps(live[..., 0] > 0)
+    if not wide.any():
+        return filled
+    filled = horizon_fill(filled, ~wide)
+    return in_windows(
+        data, WINDOW, 0.25, lambda part: fourier_fill(data[part], known[part], start=filled[part], **POLISH)
+    )
+
+
+def wide_gaps(live: Tensor) -> Tensor:
+    """Which traces of a mask (x, y) lie in a square of `WIDE` missing ones; what lies outside the survey is missing."""
+    missing = (~live).float()[None, None]
+    kept = F.pad(missing, [WIDE // 2] * 4, value=1.0)
+    inner = 1 - F.max_pool2d(1 - kept, WIDE, stride=1)  # all of the square around a trace is missing
+    return (F.max_pool2d(inner, WIDE, stride=1, padding=WIDE // 2)[0, 0] > 0) & ~live
