@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from recon3d.solvers.horizons import horizon_fill
 from recon3d.solvers.pocs import fourier_fill
 from recon3d.solvers.prediction import decimation, predicted_fill
-from recon3d.solvers.windows import in_windows
+from recon3d.solvers.windows import Window, in_windows
 
 __all__ = ["first_guess", "wide_gaps"]
 
@@ -17,8 +16,8 @@ WIDE = 5
 """Traces: holes that hold a square of this side are filled along horizons, all others by POCS."""
 ITERATIONS = 100
 """Of POCS in narrow gaps."""
-POLISH = {"iterations": 10, "highest": 0.01}
-"""Of POCS after wide gaps were filled: low thresholds alone, so that what was filled stays and joins its surroundings."""
+POLISH, LOW = 10, 0.01
+"""Iterations of POCS after wide gaps were filled, and their first threshold: low, so that what was filled stays."""
 WINDOW = (64, 64, 128)
 """(crossline, inline, sample) of POCS, so that a survey of any size fits into memory."""
 
@@ -39,16 +38,16 @@ def first_guess(data: Tensor, live: Tensor) -> Tensor:
             data = moved.movedim(0, axis)
         return data
     known = live.expand_as(data)
-    filled = in_windows(
-        data, WINDOW, 0.25, lambda part: fourier_fill(data[part], known[part], iterations=ITERATIONS)
-    )
+    filled = in_windows(data, WINDOW, 0.25, lambda part: fourier_fill(data[part], known[part], iterations=ITERATIONS))
     wide = wide_gaps(live[..., 0] > 0)
     if not wide.any():
         return filled
-    filled = horizon_fill(filled, ~wide)
-    return in_windows(
-        data, WINDOW, 0.25, lambda part: fourier_fill(data[part], known[part], start=filled[part], **POLISH)
-    )
+    start = horizon_fill(filled, ~wide)
+
+    def polished(part: Window) -> Tensor:
+        return fourier_fill(data[part], known[part], iterations=POLISH, highest=LOW, start=start[part])
+
+    return in_windows(data, WINDOW, 0.25, polished)
 
 
 def wide_gaps(live: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -92,7 +93,7 @@ def _gaps(live: Tensor) -> dict[tuple[int, int], Tensor]:
     found = defaultdict(list)
     for line in torch.nonzero(live.any(0)).flatten().tolist():
         places = [-1, *torch.nonzero(live[:, line]).flatten().tolist(), len(live)]
-        for before, after in zip(places, places[1:], strict=False):
+        for before, after in pairwise(places):
             if after - before > 1:
                 found[before, after].append(line)
     return {gap: torch.tensor(lines) for gap, lines in found.items()}
@@ -118,26 +119,30 @@ class _Edge:
             outer = _resampled(cube[place + outwards * reach, lines])
             expected = PRIOR * (self.dips[:, None] / FLAT).square() / 2
             chances = _chances(outer, self.trace, lags, expected, EDGE_MISMATCH, lines=1.0)
-            self.chances = _normal(_nearest(chances, self._time() - lags[:, None] / 2))
+            self.chances = _normal(_nearest(chances, self.time() - lags[:, None] / 2))
 
-    def _time(self) -> Tensor:
+    def time(self) -> Tensor:
+        """Numbers of the samples."""
         return torch.arange(self.samples, dtype=self.trace.dtype, device=self.trace.device)
 
-    def dip(self) -> Tensor | None:
-        """Expected dip towards the gap, (line, sample)."""
-        return None if self.chances is None else (self.chances * self.dips[:, None]).sum(1)
+    def dip(self) -> Tensor:
+        """Expected dip towards the gap, (line, sample); only where `chances` are known."""
+        assert self.chances is not None
+        return (self.chances * self.dips[:, None]).sum(1)
 
 
 def _between(left: _Edge, right: _Edge, width: int) -> tuple[Tensor, Tensor]:
     """Mean and variance of the traces between two edges `width` traces apart, (line, trace, sample)."""
-    t = left._time()
+    t = left.time()
     most = math.ceil(min(STEEPEST * width, left.samples / 2))
     lags = torch.arange(-most, most + 1, dtype=t.dtype, device=t.device)
     lag = lags[:, None]
-    dips = [left.dip(), None if (dip := right.dip()) is None else -dip]
-    seen = [_nearest(dip[:, None], t + side * lag / 2) for dip, side in zip(dips, (-1, 1), strict=True) if dip is not None]
-    if seen:
-        expected = ((lag / width - sum(seen) / len(seen)) / SPREAD).square()
+    dips = [
+        (side, sign * edge.dip()) for side, sign, edge in ((-1, 1, left), (1, -1, right)) if edge.chances is not None
+    ]
+    if dips:
+        mean = sum(_nearest(dip[:, None], t + side * lag / 2) for side, dip in dips) / len(dips)
+        expected = ((lag / width - mean) / SPREAD).square()
     else:
         expected = (lag / width / FLAT).square()
     chances = _chances(left.trace, right.trace, lags, PRIOR * expected / 2, MISMATCH, lines=1.5)
@@ -145,9 +150,9 @@ def _between(left: _Edge, right: _Edge, width: int) -> tuple[Tensor, Tensor]:
     for k in range(1, width):
         u = k / width
         start = t - lag * u  # of the path that is at t here
-        if len(seen) == 2:  # a cubic (Hermite) path with the dips of both edges
-            assert dips[0] is not None and dips[1] is not None
-            bends = [_nearest(dip[:, None], at) - lag / width for dip, at in zip(dips, (start, start + lag), strict=True)]
+        if len(dips) == 2:  # a cubic (Hermite) path with the dips of both edges
+            ends = (start, start + lag)
+            bends = [_nearest(dip[:, None], end) - lag / width for (_, dip), end in zip(dips, ends, strict=True)]
             start = start - (width * u * (1 - u) * ((1 - u) * bends[0] - u * bends[1])).clamp(-CURVED, CURVED)
         weights = _normal(_nearest(chances, start + lag / 2))
         found.append(_moments(weights, (1 - u) * _at(left.trace, start) + u * _at(right.trace, start + lag)))
@@ -164,7 +169,7 @@ def _beyond(edge: _Edge, count: int) -> tuple[Tensor, Tensor]:
     for k in range(1, count + 1):
         blur = torch.exp(-(dips[:, None] - dips).square() / (2 * k * DRIFT**2))
         chances = torch.einsum("ab,nbt->nat", blur / blur.sum(0), edge.chances)
-        start = edge._time() - k * dips[:, None]
+        start = edge.time() - k * dips[:, None]
         found.append(_moments(_normal(_nearest(chances, start)), _at(edge.trace, start)))
     means, variances = zip(*found, strict=True)
     return torch.stack(means, 1), torch.stack(variances, 1)
@@ -229,7 +234,7 @@ def _at(traces: Tensor, time: Tensor) -> Tensor:
 
 def _nearest(values: Tensor, time: Tensor) -> Tensor:
     """Values (line, lag or 1, sample) at the nearest samples of times (line, lag, sample) or (lag, sample)."""
-    lines, states, samples = values.shape
+    lines, _, samples = values.shape
     index = time.round().long().clamp(0, samples - 1).expand(lines, *time.shape[-2:])
     return values.expand(-1, index.shape[1], -1).gather(2, index)
 

@@ -21,7 +21,7 @@ class CubeData(Section):
     workers: int = Field(default=1, ge=1)  # processes that fill the bank
     patches: tuple[tuple[int, int, int, int], ...] = ((48, 48, 64, 2), (32, 32, 64, 4))  # (x, y, t, batch)
     missing: tuple[float, float] = (0.1, 0.8)  # share of traces that a mask hides, uniform
-    masks: dict[str, float] = {"random": 0.15, "regular": 0.05, "gap": 0.35, "lines": 0.15, "block": 0.3}  # shares
+    masks: dict[str, float] = Field(default_factory=lambda: dict.fromkeys(MASK_FAMILIES, 1.0))  # shares of families
     scale: tuple[float, float] = (0.5, 2.0)  # factor on the cubes, log-uniform: a tile may be quieter than its cube
 
 
