@@ -27,6 +27,7 @@ from recon3d.grid import AffineGrid
 from recon3d.io import load
 from recon3d.io.formats import format_for
 from recon3d.preprocessing.pipeline import preprocess
+from recon3d.runtime.traces import with_mask
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
@@ -38,6 +39,8 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     if known.image is not None and config.source is None and format_for(path)[0] == "dicom":
         options = {"gaps": "nan", **options}  # a missing slice is restored, not refused
     found = load(path, **options)
+    if known.seismic.mask is not None:
+        found = with_mask(found, known.seismic.mask)
     if isinstance(found, Volume):
         if known.image is None:
             raise InputError(

@@ -21,7 +21,8 @@ def dipping(shape: tuple[int, int, int], dip: float, curve: float = 0.0) -> Tens
     t = np.arange(shape[2], dtype=float)
     x = np.arange(shape[0]) - shape[0] / 2
     depth = t - (dip * x + curve * x**2)[:, None, None] - np.zeros((shape[1], 1))
-    cube = sum(np.cos(2 * np.pi * f * depth + p) for f, p in zip(rng.uniform(0.03, 0.15, 12), rng.uniform(0, 6, 12)))
+    waves = zip(rng.uniform(0.03, 0.15, 12), rng.uniform(0, 6, 12), strict=True)
+    cube = sum(np.cos(2 * np.pi * f * depth + phase) for f, phase in waves)
     return torch.from_numpy((cube / np.sqrt(np.mean(cube**2))).astype(np.float32))
 
 
