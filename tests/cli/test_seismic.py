@@ -97,9 +97,21 @@ def test_hdf5_keeps_the_survey(cli: Cli, gappy: Scan) -> None:
 
 
 def test_faults_are_one_sentence(cli: Cli, gappy: Scan) -> None:
-    Path("cut.sgy").write_bytes(Path("gappy.sgy").read_bytes()[:-7])
+    whole, trace = Path("gappy.sgy").read_bytes(), 240 + 4 * 40
+    Path("cut.sgy").write_bytes(whole[:-7])
+    Path("format.sgy").write_bytes(whole[:3224] + b"\x00\x63" + whole[3226:])
+    Path("twice.sgy").write_bytes(whole + whole[-trace:])
+    headers = [whole[start : start + 240] for start in range(3600, len(whole), trace)]
+    Path("dead.sgy").write_bytes(whole[:3600] + b"".join(header + bytes(4 * 40) for header in headers))
     for command, words in (
         (["inspect", "cut.sgy"], "it is cut short"),
+        (["reconstruct", "cut.sgy", "x.sgy", "--config", "seismic-pocs"], "it is cut short"),
+        (
+            ["reconstruct", "format.sgy", "x.sgy", "--config", "seismic-pocs"],
+            "states sample format 99: expected one of",
+        ),
+        (["reconstruct", "twice.sgy", "x.sgy", "--config", "seismic-pocs"], "1 bins hold more than one trace"),
+        (["reconstruct", "dead.sgy", "x.sgy", "--config", "seismic-pocs"], "are dead"),
         (["reconstruct", "gappy.sgy", "x.sgy", "--config", "seismic-fx"], "missing in a regular pattern"),
         (["simulate", "cube.sgy", "x.h5", "--config", "seismic-gaps", "missing=1.5"], "missing"),
         (["simulate", "cube.sgy", "x.h5", "--config", "seismic-gaps", "mask=holes"], "mask"),
