@@ -82,7 +82,8 @@ def _along(cube: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
                 found = _beyond(left, after - before - 1)
             else:
                 assert right is not None
-                found = tuple(part.flip(1) for part in _beyond(right, after - before - 1))
+                mean, spread = _beyond(right, after - before - 1)
+                found = mean.flip(1), spread.flip(1)
             values[before + 1 : after, some] = found[0].transpose(0, 1)
             variance[before + 1 : after, some] = _calm(found[1]).transpose(0, 1)
     return values, variance
