@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from recon3d.synthetic.seismic_masks import masked
 from recon3d.volume import Volume
 
 Mask = NDArray[np.bool_]
-Value = TypeVar("Value")
 
 
 def with_mask(found: Volume | Scan, path: Path) -> Scan:
@@ -130,6 +129,6 @@ def _kept(scan: Scan, wanted: Mask, by: str) -> Scan:
     return replace(scan, data=np.asarray(scan.data)[chosen], acquisition=acquisition, noise=noise)
 
 
-def _part(values: Value, chosen: Mask) -> Value:
+def _part(values: Any, chosen: Mask) -> Any:
     """What belongs to the traces that are chosen, of something that is known of each."""
     return values[chosen] if isinstance(values, np.ndarray) and len(values) == len(chosen) else values
