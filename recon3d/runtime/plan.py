@@ -24,6 +24,7 @@ from recon3d.runtime.evidence import affordable
 from recon3d.runtime.memory import MEBI, MemoryPlan, plan_memory
 from recon3d.runtime.record import fingerprint, run_key
 from recon3d.runtime.scans import load_scan, support_of
+from recon3d.runtime.traces import hidden_traces
 from recon3d.scan import Scan
 
 
@@ -110,6 +111,8 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     threads = set_threads(config.run.threads)
     scan = load_scan(path, config)
     support = support_of(scan, config.scan.support)
+    if config.evidence.hold_out:  # what cannot be hidden is refused before any work
+        hidden_traces(scan, config.evidence.hold_out, config.evidence.hold_out_side, config.run.seed)
     try:
         problem = problem_for(scan, device=device, support=support)
     except (DeviceError, MissingPackageError):

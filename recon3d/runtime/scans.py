@@ -28,6 +28,7 @@ from recon3d.grid import AffineGrid, BeamGrid
 from recon3d.io import load
 from recon3d.io.formats import format_for
 from recon3d.preprocessing.pipeline import preprocess
+from recon3d.runtime.traces import with_mask
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
@@ -41,6 +42,8 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     found = load(path, **options)
     if isinstance(found, Volume) and isinstance(found.grid, BeamGrid):
         found = beamformed_scan(found, path.name)
+    if known.seismic.mask is not None:
+        found = with_mask(found, known.seismic.mask)
     if isinstance(found, Volume):
         if known.image is None:
             raise InputError(
