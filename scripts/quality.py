@@ -25,6 +25,7 @@ TABLES = {
     "policies": "quality_policies",
     "supervised": "quality_supervised",
     "seismic": "quality_seismic",
+    "ultrasound": "quality_ultrasound",
 }
 """Tables with a module of their own, by the first word of the command."""
 PHOTONS = 1e6

@@ -74,7 +74,7 @@ class CasePlan:
         forced = [f"Warning: {misfit}; what the image shows may be the prior's alone." for misfit in self.misfits]
         doubtful = [f"Warning: {line}." for line in ultrasound.doubts(self.scan)]
         told = [*([self.reason] if self.reason else []), *forced, *doubtful]
-        if self.method.roles and self.evidence is None:
+        if self.method.roles and not self.method.prepares and self.evidence is None:
             told.append("No evidence beside the result: for that the whole volume has to fit into the memory.")
         return told
 
@@ -124,7 +124,7 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     input_hash = fingerprint(path)
     decisive = {**config.model_dump(mode="json"), "settled": method.model_dump(mode="json")}
     key = run_key(input_hash, decisive, {role: model.card.sha256 for role, model in models.items()})
-    forced = [misfit for model in models.values() for misfit in misfits(model.card, problem)]
+    forced = [misfit for model in models.values() for misfit in misfits(model.card, problem, method)]
     evidence = affordable(config.evidence, problem, method, memory)
     return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash, reason, forced, evidence)
 
