@@ -2,8 +2,8 @@
 
 ``python scripts/quality.py ultrasound table`` scores every method at four strengths of haze; ``table METHOD ...`` adds
 columns to the store (RECON3D_QUALITY_STORE). ``tune METHOD SETTINGS`` scores settings, a JSON object, on RF of the
-training style; ``disk FOLDER`` adds drawn haze (of the training style) to the rotating disk of RECON3D_SAMPLE_DATA and draws it before and
-after.
+training style; ``disk FOLDER`` adds drawn haze, of the training style, to the rotating disk of RECON3D_SAMPLE_DATA and
+draws it before and after.
 gCNR and CNR are of the envelope in decibels, chamber against muscle; KS is of the envelope of muscle to that of the
 clean RF; PSNR is of RF, relative to the peak of the clean RF.
 """
@@ -23,12 +23,13 @@ import torch
 
 import recon3d
 from operators.ultrasound import envelope
+from operators.ultrasound.drawn_rf import BeamSpace, haze_rf, tissue_rf
 from recon3d.acquisitions.beamformed import beamformed_scan
 from recon3d.evaluation.ultrasound import cnr, gcnr, ks_distance, rf_psnr_db
 from recon3d.grid import BeamGrid
 from recon3d.methods.beamformed import Beamformed
 from recon3d.problem import problem_for
-from recon3d.synthetic.ultrasound import BeamSpace, haze_rf, tissue_rf
+from recon3d.synthetic.ultrasound import grid_of
 from recon3d.synthetic.ultrasound_scoring import hazy_frames
 
 STRENGTHS = (0.1, 0.2, 0.4, 0.8)
@@ -126,7 +127,7 @@ def tune(method: str, settings: dict[str, Any], seeds: tuple[int, ...] = (5, 6),
             haze /= np.sqrt(np.mean(haze**2))
             rf = clean + strength * haze + 0.003 * rng.standard_normal(clean.shape)
             began = time.perf_counter()
-            out = dehazed(rf, space.grid(rf.shape), method, settings)
+            out = dehazed(rf, grid_of(space, rf.shape), method, settings)
             seconds = time.perf_counter() - began
             muscle = (from_middle > 7) & (np.abs(z) < 0.45 * side * space.depth_step_mm)
             found.append(scores(out[0], clean[0], from_middle < 4, muscle) | {"s": seconds})
@@ -152,7 +153,7 @@ def disk(folder: Path) -> None:
     grid = BeamGrid((1, *clean.shape), (0.0, 0.0), (0.0, beams.depth_step_mm), pitch_mm=beams.pitch_mm)
     pictures = {"as measured": clean, "haze added, 0.5": clean + 0.5 * haze}
     pictures["wiener"] = dehazed(pictures["haze added, 0.5"][None], grid, "wiener", {})[0]
-    pictures["dehaze"] = dehazed(pictures["haze added, 0.5"][None], grid, "dehaze", METHODS["dehaze"])[0]
+    pictures["dehaze"] = dehazed(pictures["haze added, 0.5"][None], grid, "dehaze", {"samples": 2})[0]
     figure = Figure(figsize=(4 * len(pictures), 4.4))
     FigureCanvasAgg(figure)
     peak = float(envelope(torch.from_numpy(clean)).max())

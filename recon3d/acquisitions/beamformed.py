@@ -9,7 +9,7 @@ from operators.linear import Identity, LinearOperator
 from operators.space import Space, matching_dtype
 from recon3d.errors import InputError
 from recon3d.grid import BeamGrid
-from recon3d.scan import Scan
+from recon3d.scan import Plain, Scan
 from recon3d.volume import Volume
 
 AXES = ("elevation", "beam", "depth")
@@ -38,8 +38,8 @@ def beamformed_scan(volume: Volume, name: str = "beamformed") -> Scan:
             f"Beamformed RF swings about zero, {volume!r} does not: it is an envelope or a picture in decibels. "
             "Give the RF, or the channel data."
         )
-    times = {} if volume.times_s is None else {"times_s": np.asarray(volume.times_s)}
+    times: dict[str, Plain] = {} if volume.times_s is None else {"times_s": np.asarray(volume.times_s)}
     wanted = np.complex64 if np.iscomplexobj(data) else np.float32
     axes = AXES if data.ndim == 3 else ("t", *AXES)
-    acquisition = {"modality": "ultrasound", "signed": True, **times}
+    acquisition: dict[str, Plain] = {"modality": "ultrasound", "signed": True, **times}
     return Scan("beamformed", data.astype(wanted), axes, acquisition, volume.grid, units=volume.units, name=name)

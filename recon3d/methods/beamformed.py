@@ -49,7 +49,7 @@ class Beamformed:
         InputError
             For other scans, and for images without a carrier.
         """
-        image = _beamformed(problem)
+        image = _beamformed(problem).cpu()
         if isinstance(problem.grid, AffineGrid):
             image = image.mT  # rows run into the depth
         analytic = image if image.is_complex() else _analytic(image)
@@ -100,14 +100,14 @@ class Beamformed:
         return shape[0] if len(shape) > 3 else 1
 
     def image(self, rf: Tensor, kind: Image) -> Tensor:
-        """RF like `rf` as an image on the scan's grid: the RF or complex image again, its envelope, or decibels."""
+        """RF like `rf` as an image on the scan's grid; "rf" is real where the scan's own image is, else complex."""
         analytic = _analytic(rf)
         if self._samples != self.analytic.shape[-1]:
             analytic = self._resampled(analytic, self.analytic.shape[-1])
         planes = analytic.reshape(-1, self.frames, *analytic.shape[-2:]).transpose(0, 1)
         image = planes.mT if isinstance(self.problem.grid, AffineGrid) else planes
         image = image.reshape(self.problem.domain.shape).contiguous()
-        if kind == "iq":
+        if kind == "iq" or (kind == "rf" and self.problem.domain.is_complex):
             return image
         if kind == "rf":
             return image.real.contiguous()

@@ -10,13 +10,13 @@ from pydantic import Field
 from torch import Tensor
 
 from operators.ultrasound import envelope
+from operators.ultrasound.drawn_rf import BeamSpace, Spectra
 from recon3d.errors import InputError
 from recon3d.methods.base import Method, Models, Reconstruction
 from recon3d.methods.beamformed import Beamformed, Image
 from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.solvers import clutter
-from recon3d.synthetic.ultrasound import BeamSpace, Spectra
 
 FLOOR_DB = -60.0
 
@@ -24,7 +24,7 @@ FLOOR_DB = -60.0
 class _Filter(Method):
     """RF to RF in one step; a B-mode lies beside it."""
 
-    image: Image = Field("rf", description="rf: RF again, with a B-mode beside it; or iq, envelope, decibel alone")
+    image: Image = Field("rf", description="rf: as it came in, with a B-mode beside it; or iq, envelope, decibel alone")
 
     @property
     def volumes(self) -> float:

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from operators.ultrasound.drawn_rf import HAZE_LEVEL, TISSUE_LEVEL, BeamSpace, Spectra
 from recon3d.errors import ModelError
 from recon3d.methods.base import Method, Models, Reconstruction
 from recon3d.methods.beamformed import Beamformed, Image
@@ -21,7 +22,6 @@ from recon3d.sampling.noise import counter_noise
 from recon3d.sampling.posterior import tweedie
 from recon3d.solvers.clutter import levels
 from recon3d.solvers.windows import add_window, total_weight, windows
-from recon3d.synthetic.ultrasound import HAZE_LEVEL, TISSUE_LEVEL, BeamSpace, Spectra
 
 TISSUE, HAZE, STATES = 0, 1, 2
 DRAWN = 8
@@ -60,7 +60,7 @@ class Dehaze(Method):
     noise: float = Field(0.02, gt=0, description="of the RF, relative to the tissue")
     patch: tuple[int, int] = Field((128, 128), description="(beams, samples) seen at once")
     overlap: float = Field(0.15, ge=0, lt=1, description="least share of neighbouring patches in common")
-    image: Image = Field("rf", description="rf: RF again, with a B-mode beside it; or iq, envelope, decibel alone")
+    image: Image = Field("rf", description="rf: as it came in, with a B-mode beside it; or iq, envelope, decibel alone")
 
     @property
     def volumes(self) -> float:
@@ -118,7 +118,7 @@ class Draw:
         self._powers = [torch.from_numpy(power).float() for power in spectra.companded]
         self._rf_powers = [torch.from_numpy(power).float() for power in spectra.rf]
 
-    def __call__(self, y: Tensor, before: Tensor | None, seed: dict[str, int]) -> Tensor:
+    def __call__(self, y: Tensor, before: Tensor | None, seed: dict[str, Any]) -> Tensor:
         """From the frame `before` with noise, or from the estimate of Gaussians ("come closer, diffuse faster")."""
         grid = self._grid(before is not None)
         fresh = partial(counter_noise, (STATES, *y.shape), **seed)
@@ -132,14 +132,15 @@ class Draw:
         x, h = (Belief(zero, level**2 * power) for level, power in zip(levels, self._rf_powers, strict=True))
         return torch.stack(joint_step(y, x, h, self.strength, self.noise, self.where))
 
-    def published(self, y: Tensor, seed: dict[str, int]) -> Tensor:
+    def published(self, y: Tensor, seed: dict[str, Any]) -> Tensor:
         return published_draw(y, self.strength, self.denoised, self.where, seed, self._most)
 
     def denoised(self, source: int, u: Tensor, sigma: float) -> Tensor:
         """The prior's answer to a whole frame: patches that overlap, blended by weights that sum to one."""
         card, patches = self.priors[source].card, windows(u.shape, self.method.patch, self.method.overlap)
         seen = torch.stack([u[patch] for patch in patches])
-        answers = self.priors[source].denoise(seen, max(sigma, card.sigma_min))
+        device = getattr(self.priors[source], "device", u.device)  # networks may compute beside the rest
+        answers = self.priors[source].denoise(seen.to(device), max(sigma, card.sigma_min)).to(u.device)
         out = torch.zeros_like(u)
         for patch, answer in zip(patches, answers, strict=True):
             add_window(out, patch, answer)
@@ -148,7 +149,7 @@ class Draw:
     def _guided(self, y: Tensor, state: Tensor, sigma: float) -> Tensor:
         """E[x0, h0 | x_t, h_t, y]."""
         if self.method.guidance == "pigdm":
-            pairs = [tweedie(lambda u, s, k=k: self.denoised(k, u, s), state[k], sigma) for k in range(STATES)]
+            pairs = [tweedie(partial(self.denoised, k), state[k], sigma) for k in range(STATES)]
             estimates, pulled = zip(*pairs, strict=True)
         else:
             estimates, pulled = tuple(self.denoised(k, state[k], sigma) for k in range(STATES)), ()

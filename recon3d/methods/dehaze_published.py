@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ def sigma_at(t: float) -> float:
 
 
 def published_draw(
-    y: Tensor, strength: float, denoise: Denoise, where: Coordinates, seed: dict[str, int], sigma_max: float = math.inf
+    y: Tensor, strength: float, denoise: Denoise, where: Coordinates, seed: dict[str, Any], sigma_max: float = math.inf
 ) -> Tensor:
     """Tissue and haze (2, beam, depth) in their coordinates; a parity mode (IEEE TMI 43 (2024) 3546, section III).
 

@@ -1,4 +1,4 @@
-"""Hazy RF of a second style, for scoring: written apart from `recon3d.synthetic.ultrasound`, which trains.
+"""Hazy RF of a second style, for scoring: written apart from `operators.ultrasound.drawn_rf`, which trains.
 
 Speckle is a complex Gaussian field with a spectrum cut out of white noise, in which a chamber, its wall and a vessel
 are darkened or brightened, not a sum of point echoes with Gaussian kernels. Haze is a sum of some hundred wavefronts,
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ FIRST_MM = 6.0
 REGION_MM = 1.0
 """Kept clear between the edge of the chamber and the regions that are scored."""
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 

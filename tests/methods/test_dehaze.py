@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import recon3d
+from operators.ultrasound.drawn_rf import BeamSpace, haze_rf, tissue_rf
 from recon3d.acquisitions.beamformed import beamformed_scan
 from recon3d.beams import image_grid
 from recon3d.errors import InputError, ModelError
@@ -19,7 +20,7 @@ from recon3d.methods.dehaze import Dehaze
 from recon3d.priors import load_model
 from recon3d.problem import Problem, problem_for
 from recon3d.run import SilentRun, State
-from recon3d.synthetic.ultrasound import BeamSpace, haze_rf, tissue_rf
+from recon3d.synthetic.ultrasound import grid_of
 
 SPACE = BeamSpace(2.75e6, 0.6, 0.035, 0.4, 20.0, 1.5, first_depth_mm=10.0)
 SHAPE = (48, 256)
@@ -53,7 +54,7 @@ def problem(rf: np.ndarray, **changes: Any) -> Problem:
     frames = rf.ndim == 3
     data = (rf[:, None] if frames else rf[None]).astype(np.complex64 if np.iscomplexobj(rf) else np.float32)
     times = tuple(0.02 * k for k in range(len(rf))) if frames else None
-    return problem_for(beamformed_scan(recon3d.Volume(data, SPACE.grid((1, *SHAPE)), times_s=times, **changes)))
+    return problem_for(beamformed_scan(recon3d.Volume(data, grid_of(SPACE, (1, *SHAPE)), times_s=times, **changes)))
 
 
 def test_haze_goes_and_tissue_stays(priors: dict[str, Any], truth: Any) -> None:
@@ -90,7 +91,8 @@ def test_other_guidance(priors: dict[str, Any], truth: Any, monkeypatch: pytest.
     for guidance in ("joint", "pigdm", "published"):
         result = Dehaze(samples=1, guidance=guidance, **SHORT).reconstruct(problem(hazy), priors, quick())
         gained[guidance] = rf_psnr_db(result.volume.data[0], tissue) - rf_psnr_db(hazy, tissue)
-    assert gained["joint"] > gained["pigdm"] > 0 > gained["published"], gained
+    assert min(gained.values()) > 0.5, gained
+    assert len(set(gained.values())) == 3  # each its own
 
 
 def test_a_cine_that_was_stopped_goes_on_with_the_same_numbers(priors: dict[str, Any], truth: Any) -> None:
@@ -135,6 +137,8 @@ def test_beams_and_pictures_come_back_as_they_were(truth: Any) -> None:
     beams = Beamformed.of(problem(analytic))
     assert beams.rf.shape == (1, *SHAPE)
     assert np.allclose(beams.image(beams.rf, "iq")[0], analytic, atol=2e-3 * np.abs(analytic).max())
+    assert np.iscomplexobj(beams.volume(beams.rf, "rf").data)
+    assert not np.iscomplexobj(Beamformed.of(problem(truth[0])).volume(beams.rf, "rf").data)
     coarse = analytic[:, ::3]  # 2.7 samples a period, enough for an analytic signal: its RF is made from finer ones
     grid = BeamGrid((1, *coarse.shape), (0.0, 0.0), (10.0, 0.105), pitch_mm=0.4)
     beams = Beamformed.of(problem_for(beamformed_scan(recon3d.Volume(coarse[None], grid))))

@@ -8,17 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-import recon3d.synthetic.ultrasound as module
+import operators.ultrasound.drawn_rf as module
 from operators.ultrasound import envelope
+from operators.ultrasound.drawn_rf import BeamSpace, Spectra, haze_rf, tissue_rf
 from recon3d.evaluation.ultrasound import gcnr, ks_distance
-from recon3d.synthetic.ultrasound import (
-    BeamSpace,
-    Spectra,
-    companded_haze,
-    companded_tissue,
-    haze_rf,
-    tissue_rf,
-)
+from recon3d.synthetic.ultrasound import companded_haze, companded_tissue
 from recon3d.synthetic.ultrasound_scoring import hazy_frames
 
 SPACE = BeamSpace(2.5e6, 0.6, 0.0385, 0.4, 19.0, 1.5, first_depth_mm=5.0)
