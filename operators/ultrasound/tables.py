@@ -62,5 +62,5 @@ class Tables(NamedTuple):
         tensors = {
             name: torch.from_numpy(np.ascontiguousarray(array)).to(device, real) for name, array in arrays.items()
         }
-        received = Receive(*(number(value) if isinstance(value, float) else value for value in how))
+        received = Receive._make(number(value) if isinstance(value, float) else value for value in how)
         return cls(**tensors, how=received)

@@ -6,6 +6,7 @@ Legacy files (before version 0.1) have the groups `data` and `scan` at the root;
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def _array(dataset: Any, path: Path) -> NDArray[Any]:
     filters = [plan.get_filter(i) for i in range(plan.get_nfilters())]
     if not all(h5py.h5z.filter_avail(number[0]) for number in filters):
         try:
-            import hdf5plugin  # noqa: F401  (registers the filters)
+            import_module("hdf5plugin")  # registers the filters
         except ImportError as error:
             name = filters[-1][3].decode(errors="replace").split("\0")[0]
             raise InputError(
@@ -180,7 +181,7 @@ def _scan(raw: NDArray[Any], known: dict[str, Any], path: Path) -> Scan:
         pulse_delay_s=_pulse_delays_s(known, count),
         element_width_mm=width or None,
         times_s=None if times is None or axes[0] != "t" else _frame_times(np.asarray(times), len(data)),
-        tgc_gain=known["tgc_gain_curve"] if np.shape(known.get("tgc_gain_curve")) == (samples,) else None,
+        tgc_gain=known["tgc_gain_curve"] if np.shape(known.get("tgc_gain_curve", 0)) == (samples,) else None,
         assumed="\n".join(assumed) or None,
     )
 
