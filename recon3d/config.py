@@ -75,6 +75,10 @@ class UltrasoundConfig(Section):
     f_number: float | None = Field(None, ge=0, description="depth over receive aperture; 1.5 by default, 0: all")
     window: Literal["boxcar", "tukey", "hann"] | None = Field(None, description="over that aperture; tukey by default")
     interpolation: Literal["linear", "cubic"] | None = Field(None, description="between samples; cubic by default")
+    pulse_delay_s: float | None = Field(None, ge=0, description="from the beginning of a pulse to its echo's middle")
+    fractional_bandwidth: float | None = Field(None, gt=0, le=2, description="of a filter about the centre frequency")
+    element_width_mm: float | None = Field(None, ge=0, description="makes elements directive; 0: hears all around")
+    attenuation_db_cm_mhz: float | None = Field(None, ge=0, description="of the medium; echoes get back what it took")
 
 
 class SeriesConfig(Section):

@@ -6,6 +6,7 @@ from operators.ultrasound.demodulation import Demodulation
 from operators.ultrasound.display import SectorSampling, decibels, envelope
 from operators.ultrasound.medium import mean_slowness
 from operators.ultrasound.probes import linear_array, matrix_array, phased_array
+from operators.ultrasound.pulses import pulse_lag_s
 from operators.ultrasound.transmits import Transmits
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "matrix_array",
     "mean_slowness",
     "phased_array",
+    "pulse_lag_s",
 ]

@@ -67,7 +67,7 @@ class CasePlan:
         return sentences(self.scan, ASSUMED)
 
     def _doubts(self) -> list[str]:
-        return [*doubts(self.scan), *truncation_told(self.scan), *ultrasound.doubts(self.scan)]
+        return [*doubts(self.scan), *truncation_told(self.scan)]
 
     @property
     def projector(self) -> str:
@@ -77,7 +77,8 @@ class CasePlan:
     def warnings(self) -> list[str]:
         """What a person should know before the first iteration."""
         forced = [f"Warning: {misfit}; what the image shows may be the prior's alone." for misfit in self.misfits]
-        told = [*([self.reason] if self.reason else []), *forced]
+        doubtful = [f"Warning: {line}." for line in ultrasound.doubts(self.scan)]
+        told = [*([self.reason] if self.reason else []), *forced, *doubtful]
         if self.method.roles and not self.method.prepares and self.evidence is None:
             told.append("No evidence beside the result: for that the whole volume has to fit into the memory.")
         return told
