@@ -22,6 +22,7 @@ BENCHMARKS = {
     "mri": "benchmark_mri:mri",
     "ultrasound": "benchmark_ultrasound:ultrasound",
     "dynamic": "benchmark_dynamic:dynamic",
+    "gpu": "benchmark_gpu:gpu",
 }
 """Module and function of each."""
 

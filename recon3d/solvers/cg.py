@@ -103,7 +103,7 @@ def conjugate_gradient(
         if callback is not None and callback(steps, x, _ratio(rr, scale)) is False:
             stopped_by = "callback"
             break
-    if stopped_by != "callback" and not bool(active.any()):
+    if may_read and stopped_by != "callback" and not bool(active.any()):
         stopped_by = "breakdown" if bool(broken.any()) else "rtol"
     return CGResult(x, steps, _ratio(rr, scale), stopped_by)
 
