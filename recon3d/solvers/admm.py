@@ -62,7 +62,7 @@ class SliceTV:
         weight: float,
         rho: float,
         cg_steps: int = 5,
-        cg_rtol: float = 0.0,
+        cg_rtol: float = 1e-6,
         boundary: Boundary = "neumann",
         z_init: Literal["Dx", "zeros"] = "Dx",
         damping: float = 0.0,

@@ -51,7 +51,7 @@ class LeastSquaresStep:
         self.residual = float(norm(misfit)) / self._y_norm
         right = self.A.H(misfit)
         batch_ndim = 0 if self._slice_axis is None else 1
-        d = conjugate_gradient(self._normal, right, max_steps=self.cg_steps, rtol=0.0, batch_ndim=batch_ndim).x
+        d = conjugate_gradient(self._normal, right, max_steps=self.cg_steps, batch_ndim=batch_ndim).x
         if self.noise_norm2 > 0:
             d.mul_(self._share(misfit, right, d, batch_ndim))
         return d.add_(xhat)
