@@ -15,7 +15,7 @@ LEAVES = {"errors", "faults", "run"}
 NOUNS = {"operators", "grid", "volume", "beams", "scan", "acquisitions", "problem"}
 EVERYTHING = {
     *NOUNS, "solvers", "sampling", "sensing", "priors", "methods", "io", "preprocessing", "synthetic", "training",
-    "evaluation", "runtime", "report", "config", "cli", "", *LEAVES,
+    "evaluation", "tuning", "runtime", "report", "config", "cli", "", *LEAVES,
 }  # fmt: skip
 
 # Room -> rooms it may import, besides itself and the leaves. "" is `recon3d/__init__.py`.
@@ -41,6 +41,7 @@ ARROWS: dict[str, set[str]] = {
     "evaluation": {"volume", "grid"},
     "report": {"volume", "grid", "evaluation"},
     "training": {"priors", "solvers", "synthetic", "io", "evaluation", "volume", "grid", "operators", "config"},
+    "tuning": {"methods", "evaluation", "problem", "volume", "operators"},
     "runtime": EVERYTHING - {"cli"},
     "config": EVERYTHING,
     "cli": EVERYTHING,

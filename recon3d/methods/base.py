@@ -72,6 +72,12 @@ class Method(BaseModel):
         return self.roles
 
     @property
+    def tunable(self) -> Mapping[str, tuple[float, float]]:
+        """Settings that `recon3d tune` may choose and the ends of their ranges (both int: whole numbers); under these
+        settings, the one that matters most first."""
+        return {}
+
+    @property
     def separable(self) -> bool:
         return False
 

@@ -89,6 +89,12 @@ class DDS(Method):
         return {role: purpose for role, purpose in self.roles.items() if role != "start" or self.start == "supervised"}
 
     @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        if self.data == "admm_tv":
+            return {"threshold": (1e-3, 0.1), "rho": (2e-3, 0.5)}
+        return {"gamma": (0.1, 1e4)} if self.data == "proximal" else {"cg_steps": (1, 30)}
+
+    @property
     def separable(self) -> bool:
         return self.data in ("cg", "proximal") and not self.reuse
 

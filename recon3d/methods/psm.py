@@ -91,6 +91,10 @@ class PSM(PartiallySeparable):
     beta: float = Field(3e-2, gt=0, description="coupling of factors and series at the start, relative to |A|^2")
     prox_iterations: int = Field(20, ge=1, description="of each total variation step")
 
+    @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"weight": (1e-5, 1e-1)} if self.regulariser == "tv" else {}
+
     @torch.no_grad()
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         series_in(problem, self.name)

@@ -10,7 +10,7 @@ import torch
 
 from operators.mri import CartesianSeries
 from operators.series import Series, ViewSeries
-from operators.tomography import Projector
+from operators.tomography import RayTransform
 from recon3d.errors import InputError
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
@@ -117,10 +117,11 @@ def start_factors(
     A, y = series_in(problem, "psm"), problem.y
     assert problem.times_s is not None
     U = torch.eye(A.frames, dtype=torch.float64) if knots == A.frames else hermite_matrix(problem.times_s, knots)
+    U = U.to(A.device)
     if task.normalization.offset:
-        y = y - A(torch.full(problem.domain.shape, task.normalization.offset, dtype=problem.domain.dtype))
+        y = y - A(torch.full_like(problem.domain.zeros(A.device), task.normalization.offset))
     navigated = isinstance(A, CartesianSeries) and bool((A.mask > 0).all(0).any())
-    parallel = isinstance(A, ViewSeries) and isinstance(A.still, Projector) and A.still.geometry.kind == "parallel"
+    parallel = isinstance(A, ViewSeries) and isinstance(A.still, RayTransform) and A.still.geometry.kind == "parallel"
     if start == "navigator" and not navigated:
         raise InputError(
             f"The start 'navigator' needs samples of k-space that every frame measured, '{problem.name}' has none: "
@@ -131,7 +132,8 @@ def start_factors(
     if start == "cosines":
         factors = cosine_start(A.frame, U, rank, window_image(A, y, A.frames // 2, A.frames))
     elif start == "prosep":
-        factors = factors_from(prosep_series(cast(ViewSeries, A), y, U, rank), U, rank)
+        found = prosep_series(cast(ViewSeries, A), y.cpu(), U.cpu(), rank)  # small systems in double precision
+        factors = factors_from(found.to(A.device), U, rank)
     elif start == "navigator" or (start == "auto" and navigated):
         image = window_image(A, y, A.frames // 2, A.frames)
         psi = navigator_functions(cast(CartesianSeries, A), y, rank)

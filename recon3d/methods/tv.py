@@ -45,6 +45,10 @@ class TV(Method):
     rtol: float = Field(1e-4, ge=0, description="stop when the optimality residual is this small")
 
     @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"weight": (1e-5, 1e-1)}
+
+    @property
     def separable(self) -> bool:
         return False  # steps stop by a norm over the whole volume
 

@@ -16,7 +16,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from recon3d.errors import ModelError
-from recon3d.priors.cards import METADATA_KEY, BaseCard, Card, ReconstructorCard, read_card, tensor_hash, verify
+from recon3d.priors.cards import (
+    METADATA_KEY,
+    BaseCard,
+    Card,
+    ReconstructorCard,
+    kind_of_plug_in,
+    read_card,
+    tensor_hash,
+    verify,
+)
 from recon3d.priors.coordinates import build_denoiser
 from recon3d.priors.interpolator import interpolator_of, network_of
 from recon3d.priors.model import Model
@@ -99,7 +108,11 @@ def load_model(
     except SafetensorError as error:
         raise ModelError(f"{path} is not a readable safetensors file: {error}; get the file again.") from error
     _check_finite(tensors, str(path))
-    make, wrap = MAKERS[card.kind]
+    if card.kind in MAKERS:
+        make, wrap = MAKERS[card.kind]
+    else:
+        brought = kind_of_plug_in(card.kind)
+        make, wrap = brought.make, brought.wrap
     with torch.device("meta"):  # no memory for weights that are replaced at once
         network = make(card)
     wrong = differences({name: tuple(tensor.shape) for name, tensor in tensors.items()}, network)
