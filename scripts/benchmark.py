@@ -448,7 +448,7 @@ def ultrasound() -> None:
 
 
 def dynamic() -> None:
-    """A RED-PSM sweep against one of half as many views, and its memory in series; with a smoothing denoiser."""
+    """RED-PSM with a smoothing denoiser: start and sweep against those of half as many views, memory in series."""
     code = """
 import re, sys, time
 import numpy as np, torch
@@ -484,18 +484,22 @@ run(8, 16, 1)  # compiled
 before = peak()
 one, series = run(views, 192, 1)
 three, _ = run(views, 192, 3)
-print((three - one) / 2, (peak() - before) / series, series / 2**20)
+sweep = (three - one) / 2
+print(one - sweep, sweep, (peak() - before) / 2**20, series / 2**20)
 """
-    last = None
-    for views in (128, 256, 512):
+    rows = []
+    for views in (64, 128, 256, 512):
         done = subprocess.run([sys.executable, "-c", code, str(views)], capture_output=True, text=True, check=True)
-        seconds, times, mebi = map(float, done.stdout.split())
-        ratio = "" if last is None else f", {seconds / last:.2f} times that of half as many views"
+        start, sweep, peak, series = map(float, done.stdout.split())
+        ratios = f", {start / rows[-1][0]:.2f} and {sweep / rows[-1][1]:.2f} times half as many views" if rows else ""
+        rows.append((start, sweep, peak, series))
         print(
-            f"RED-PSM, {views} views of 192 x 192, rank 6: {seconds:.2f} CPU s a sweep{ratio}; "
-            f"peak {times:.1f} series of {mebi:.0f} MiB beside the data"
+            f"RED-PSM, {views} views of 192 x 192, rank 6: {start:.2f} CPU s to start, {sweep:.2f} a sweep{ratios}; "
+            f"peak {peak:.0f} MiB beside the data, {peak / series:.1f} series of {series:.0f} MiB",
+            flush=True,
         )
-        last = seconds
+    slope, constant = np.polyfit([row[3] for row in rows], [row[2] for row in rows], 1)
+    print(f"peak over the length of the series: {slope:.1f} series and {constant:.0f} MiB")
 
 
 def supervised() -> None:

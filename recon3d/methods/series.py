@@ -18,10 +18,10 @@ from recon3d.solvers.partially_separable import Factors, hermite_matrix
 from recon3d.solvers.psm_start import (
     cosine_start,
     factors_from,
+    factors_from_windows,
     navigator_functions,
     prosep_series,
     window_image,
-    window_series,
 )
 
 Start = Literal["auto", "prosep", "windows", "navigator", "cosines"]
@@ -114,11 +114,9 @@ def start_factors(
     problem: Problem, task: Normalised, rank: int, knots: int, start: Start, window: int | None
 ) -> Factors:
     """The factors a run starts from, in the range of `task`."""
-    A, y = series_in(problem, "psm"), problem.y
+    A, y = series_in(problem, "psm"), problem.beside(task.normalization.offset)
     assert problem.times_s is not None
     U = torch.eye(A.frames, dtype=torch.float64) if knots == A.frames else hermite_matrix(problem.times_s, knots)
-    if task.normalization.offset:
-        y = y - A(torch.full(problem.domain.shape, task.normalization.offset, dtype=problem.domain.dtype))
     navigated = isinstance(A, CartesianSeries) and bool((A.mask > 0).all(0).any())
     parallel = isinstance(A, ViewSeries) and isinstance(A.still, Projector) and A.still.geometry.kind == "parallel"
     if start == "navigator" and not navigated:
@@ -137,7 +135,7 @@ def start_factors(
         psi = navigator_functions(cast(CartesianSeries, A), y, rank)
         factors = factors_from(image.expand(A.frames, *image.shape), U, rank, psi)
     else:
-        factors = factors_from(window_series(A, y, window or default_window(A)), U, rank)
+        factors = factors_from_windows(A, y, window or default_window(A), U, rank)
     return replace(factors, basis=factors.basis / task.normalization.scale)
 
 
