@@ -483,8 +483,8 @@ views = int(sys.argv[1])
 run(8, 16, 1)  # compiled
 before = peak()
 one, series = run(views, 192, 1)
-three, _ = run(views, 192, 3)
-sweep = (three - one) / 2
+seven, _ = run(views, 192, 7)
+sweep = (seven - one) / 6
 print(one - sweep, sweep, (peak() - before) / 2**20, series / 2**20)
 """
     rows = []

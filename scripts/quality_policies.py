@@ -27,7 +27,10 @@ CT_POLICIES = ("ads", "equispaced", "random")
 SETTINGS: dict[str, Any] = {"units": "lines", "particles": 4, "steps": 30}
 CT_SETTINGS: dict[str, Any] = {"units": "views", "particles": 4, "steps": 40, "sigma_max": 0.7}
 GUIDANCE: dict[str, dict[str, Any]] = {
+    "cg 10": {"steps": 10},
+    "cg 15": {"steps": 15},
     "cg 20": {"steps": 20},
+    "cg 30": {"steps": 30},
     "gradient 20": {"steps": 20, "guidance": "gradient", "weight": 3.0},
     "gradient 30": {"steps": 30, "guidance": "gradient", "weight": 3.0},
     "gradient 50": {"steps": 50, "guidance": "gradient", "weight": 3.0},

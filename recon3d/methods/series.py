@@ -25,6 +25,8 @@ from recon3d.solvers.psm_start import (
 )
 
 Start = Literal["auto", "prosep", "windows", "navigator", "cosines"]
+UNAIDED = 6.0
+"""Basis images without a penalty, at most, for each that the data carry by their number: with more they fit noise."""
 COILS_THAT_COUNT = 3
 """Coils bear about this many times the samples of one: what parallel imaging usually gives along one axis."""
 
@@ -85,8 +87,10 @@ def carried_rank(problem: Problem) -> float:
     return A.range.size / voxels
 
 
-def rank_and_knots(problem: Problem, rank: int | None, knots: int | None, run: Run) -> tuple[int, int]:
-    """What was asked for, or the rules; tells where the data cannot carry it.
+def rank_and_knots(
+    problem: Problem, rank: int | None, knots: int | None, run: Run, *, unaided: bool = False
+) -> tuple[int, int]:
+    """What was asked for, or the rules; tells where the data cannot carry it. `unaided`: no penalty helps.
 
     Raises
     ------
@@ -96,6 +100,8 @@ def rank_and_knots(problem: Problem, rank: int | None, knots: int | None, run: R
     A = series_in(problem, "psm")
     carried = carried_rank(problem)
     chosen = default_rank(A.frames, carried) if rank is None else rank
+    if rank is None and unaided:
+        chosen = max(1, min(chosen, round(UNAIDED * carried)))
     d = default_knots(problem, chosen) if knots is None else knots
     if not chosen <= d <= A.frames:
         raise InputError(

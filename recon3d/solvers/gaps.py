@@ -30,6 +30,4 @@ def first_guess(data: Tensor, live: Tensor) -> Tensor:
             data = moved.movedim(0, axis)
         return data
     known = live.expand_as(data)
-    return in_windows(
-        data, WINDOW, 0.25, lambda part: fourier_fill(data[part], known[part], iterations=ITERATIONS)
-    )
+    return in_windows(data, WINDOW, 0.25, lambda part: fourier_fill(data[part], known[part], iterations=ITERATIONS))
