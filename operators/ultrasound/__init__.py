@@ -1,6 +1,7 @@
 """Pulse-echo ultrasound: arrays, transmits, demodulation, delay-and-sum and its adjoint, the Born model."""
 
 from operators.ultrasound.born import BornModel, Frames
+from operators.ultrasound.companding import compand, expand
 from operators.ultrasound.demodulation import Demodulation
 from operators.ultrasound.display import SectorSampling, decibels, envelope
 from operators.ultrasound.medium import mean_slowness
@@ -13,8 +14,10 @@ __all__ = [
     "Frames",
     "SectorSampling",
     "Transmits",
+    "compand",
     "decibels",
     "envelope",
+    "expand",
     "linear_array",
     "matrix_array",
     "mean_slowness",

@@ -16,7 +16,7 @@ from recon3d.io.inspect import dead_coils
 from recon3d.methods import make_method
 from recon3d.methods.base import Method
 from recon3d.methods.roles import misfits, settled
-from recon3d.preprocessing.pipeline import sentences
+from recon3d.preprocessing.pipeline import ASSUMED, sentences
 from recon3d.preprocessing.truncation import truncation_told
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import choose_device, set_threads
@@ -55,15 +55,18 @@ class CasePlan:
     evidence: EvidenceConfig | None = None
 
     def told(self) -> list[str]:
-        """What was done to the scan before, what it lacks and what can hardly be right, for the record."""
+        """What was done to the scan before, assumed of it, and what can hardly be right; for the record."""
+        return [*self._prepared(), *(f"assumed: {line}" for line in self._assumed()), *self._doubts()]
+
+    def _prepared(self) -> list[str]:
         dead = ", ".join(map(str, dead_coils(self.scan)))
-        return [
-            *sentences(self.scan),
-            *doubts(self.scan),
-            *truncation_told(self.scan),
-            *ultrasound.doubts(self.scan),
-            *([f"coil {dead} holds no signal, so it is left out"] if dead else []),
-        ]
+        return [*sentences(self.scan), *([f"coil {dead} holds no signal, so it is left out"] if dead else [])]
+
+    def _assumed(self) -> list[str]:
+        return sentences(self.scan, ASSUMED)
+
+    def _doubts(self) -> list[str]:
+        return [*doubts(self.scan), *truncation_told(self.scan), *ultrasound.doubts(self.scan)]
 
     @property
     def projector(self) -> str:
@@ -74,7 +77,7 @@ class CasePlan:
         """What a person should know before the first iteration."""
         forced = [f"Warning: {misfit}; what the image shows may be the prior's alone." for misfit in self.misfits]
         told = [*([self.reason] if self.reason else []), *forced]
-        if self.method.roles and self.evidence is None:
+        if self.method.roles and not self.method.prepares and self.evidence is None:
             told.append("No evidence beside the result: for that the whole volume has to fit into the memory.")
         return told
 
@@ -85,7 +88,9 @@ class CasePlan:
         slabs = "whole" if memory.slab >= slices else f"slabs of {memory.slab} slices"
         return [
             f"scan     {self.scan}",
-            *(f"prepared {line}" for line in self.told()),
+            *(f"prepared {line}" for line in self._prepared()),
+            *(f"assumed  {line}" for line in self._assumed()),
+            *(f"doubt    {line}" for line in self._doubts()),
             f"grid     {_describe_grid(self.problem)}",
             f"output   {self.problem.output[0]}",
             f"method   {self.method.name}  "
@@ -124,7 +129,7 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     input_hash = fingerprint(path)
     decisive = {**config.model_dump(mode="json"), "settled": method.model_dump(mode="json")}
     key = run_key(input_hash, decisive, {role: model.card.sha256 for role, model in models.items()})
-    forced = [misfit for model in models.values() for misfit in misfits(model.card, problem)]
+    forced = [misfit for model in models.values() for misfit in misfits(model.card, problem, method)]
     evidence = affordable(config.evidence, problem, method, memory)
     return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash, reason, forced, evidence)
 
