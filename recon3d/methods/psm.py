@@ -41,8 +41,13 @@ class PartiallySeparable(Method):
     def volumes(self) -> float:
         return 4.5
 
+    @property
+    def unaided(self) -> bool:
+        """Whether nothing but the data and the rank decides."""
+        return False
+
     def _factors(self, problem: Problem, task: Normalised, run: Run) -> Factors:
-        rank, knots = rank_and_knots(problem, self.rank, self.knots, run)
+        rank, knots = rank_and_knots(problem, self.rank, self.knots, run, unaided=self.unaided)
         return start_factors(problem, task, rank, knots, self.start, self.window)
 
     def _split(
@@ -94,6 +99,10 @@ class PSM(PartiallySeparable):
     @property
     def tunable(self) -> dict[str, tuple[float, float]]:
         return {"weight": (1e-5, 1e-1)} if self.regulariser == "tv" else {}
+
+    @property
+    def unaided(self) -> bool:
+        return self.regulariser == "none"
 
     @torch.no_grad()
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:

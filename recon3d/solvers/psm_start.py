@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -16,10 +17,20 @@ from operators.tomography import Projector, RayTransform, TomographyGeometry, fi
 from recon3d.solvers.cg import cgls
 from recon3d.solvers.partially_separable import Factors
 
-__all__ = ["cosine_start", "factors_from", "navigator_functions", "prosep_series", "window_image", "window_series"]
+__all__ = [
+    "cosine_start",
+    "factors_from",
+    "factors_from_windows",
+    "navigator_functions",
+    "prosep_series",
+    "window_image",
+    "window_series",
+]
 
 CG_STEPS = 12
 """Of an image from a window of frames; few, because they regularise."""
+OVERLAP = 8
+"""Windows that see a frame: with more, neighbours only repeat each other."""
 
 
 def window_image(A: Series, y: Any, centre: int, width: int, steps: int = CG_STEPS) -> Tensor:
@@ -37,6 +48,13 @@ def window_image(A: Series, y: Any, centre: int, width: int, steps: int = CG_STE
 def window_series(A: Series, y: Any, width: int, every: int = 1) -> Tensor:
     """`window_image` about each `every`-th frame, (t, ...)."""
     return torch.stack([window_image(A, y, centre, width) for centre in range(0, A.frames, every)])
+
+
+def factors_from_windows(A: Series, y: Any, width: int, interpolator: Tensor, rank: int) -> Factors:
+    """Factors of `window_series`, of as many windows as matter: the work and the memory do not grow with P^2 and P."""
+    every = max(1, min(width // OVERLAP, A.frames // (2 * interpolator.shape[1])))
+    found = factors_from(window_series(A, y, width, every), interpolator[::every], rank)
+    return replace(found, interpolator=interpolator).orthonormal()
 
 
 def factors_from(series: Tensor, interpolator: Tensor, rank: int, psi: Tensor | None = None) -> Factors:
