@@ -14,7 +14,7 @@ from operators.differences import Boundary
 from operators.slices import SliceSampling
 from recon3d.errors import ConfigError
 from recon3d.methods.base import Method, Models, Reconstruction
-from recon3d.methods.samples import Samples, denoiser_of, first_state, image_of_data, step_noise
+from recon3d.methods.samples import Samples, bounded, denoiser_of, first_state, image_of_data, step_noise
 from recon3d.methods.supervised import reconstructor_of
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
@@ -100,6 +100,7 @@ class DDS(Method):
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         prior = denoiser_of(self.name, models, run.micro_batch, reuse=self.reuse)
         task = problem.normalised(problem.normalization_from(prior.normalization, prior.card.units))
+        prior = bounded(prior, problem, task)
         data_step = self._data_step(task)
         samples = Samples(problem, self.samples, self._grid(prior.card))
         data_step.state = samples.begin(run)

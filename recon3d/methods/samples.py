@@ -11,6 +11,7 @@ from torch import Tensor
 from operators.tomography import RayTransform, filtered_backprojection
 from recon3d.errors import ModelError
 from recon3d.methods.base import Method, Models, Reconstruction, finish
+from recon3d.priors.bounded import Bounded
 from recon3d.priors.calibration import error_bar
 from recon3d.priors.reuse import SliceReuse
 from recon3d.problem import Normalised, Problem
@@ -37,6 +38,13 @@ def denoiser_of(method: str, models: Models, micro_batch: int, *, reuse: bool = 
         )
     prior = prior.configured(micro_batch=micro_batch) if hasattr(prior, "configured") else prior
     return SliceReuse(prior) if reuse else prior
+
+
+def bounded(prior: Any, problem: Problem, task: Normalised) -> Any:
+    """The prior, which knows where the image of the problem cannot be."""
+    if problem.inside is None:
+        return prior
+    return Bounded(prior, problem.inside, task.normalization.apply(0.0))
 
 
 def step_noise(problem: Problem, run: Run, sample: int, step: int, stage: int = 0) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import recon3d.methods.samples as samples_module
 from operators.linear import FunctionOperator, LinearOperator
+from operators.mri import CartesianEncoding
 from operators.normalization import Normalization
 from operators.space import Space
 from operators.tomography import ImageGrid, Projector, TomographyGeometry
@@ -164,6 +165,24 @@ def test_the_identity_gives_its_data_and_more_cg_steps_fit_better() -> None:
     problem = make_problem(A, A(y))
     residuals = [solve(problem, denoise, steps=20, cg_steps=n).facts["residual"] for n in (1, 2, 4)]
     assert residuals[0] > 2 * residuals[1] > 4 * residuals[2]
+
+
+def test_where_no_coil_sees_a_prior_cannot_run_away() -> None:
+    """The data fix what is seen; elsewhere this prior would double its values, level after level."""
+    maps = torch.full((2, 3, 6, 8), math.sqrt(0.5), dtype=torch.complex128)
+    maps[:, :, 1:3, 2:5] = 0
+    A = CartesianEncoding(maps)
+    truth, seen = normal(*A.domain.shape, dtype=torch.complex128), maps[0] != 0
+    largest = []
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        largest.append(float(x[~seen].abs().max()) / sigma)
+        return 2 * x
+
+    found = torch.from_numpy(solve(make_problem(A, A(truth)), denoise, steps=200).volume.data)
+    torch.testing.assert_close(found, truth * seen, rtol=1e-6, atol=1e-6)
+    assert float(found[~seen].abs().max()) < 1e-6
+    assert 3 < max(largest) < 8  # noise of the level and no more, per real channel
 
 
 def test_published_weights_belong_to_the_published_back_projection() -> None:
