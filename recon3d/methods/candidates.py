@@ -16,7 +16,7 @@ class Candidate:
 
     Parameters
     ----------
-    grams : applications of A^H A, with what its other work costs in their terms
+    grams : applications of A^H A, with what its other work costs in their terms (where A is cheap, many)
     networks : passes of its network over all slices
     patient : only for those who gave it the time
     """
@@ -51,11 +51,11 @@ TV = Candidate("tv", {"iterations": 100}, grams=200.0)
 L1_WAVELET = Candidate("l1_wavelet", grams=120.0)
 ZERO_FILLED = Candidate("zero_filled")
 SUPERVISED = Candidate("supervised", networks=1)
-PSM = Candidate("psm", grams=400.0)
+PSM = Candidate("psm", grams=1000.0)
 RED_PSM = Candidate("red_psm", grams=300.0, networks=25)
 SLIDING_WINDOW = Candidate("sliding_window", grams=50.0)
-POCS = Candidate("pocs", grams=1500.0)
-MSSA = Candidate("mssa", grams=40000.0)
+POCS = Candidate("pocs", grams=5000.0)
+MSSA = Candidate("mssa", grams=60000.0)
 
 CANDIDATES: dict[str, list[Candidate]] = {
     "complete CT": [FBP],
@@ -66,17 +66,20 @@ CANDIDATES: dict[str, list[Candidate]] = {
     "MRI of few lines": [*dds(cg_steps=1, noise_weight=1.0, eta=1.0), SUPERVISED, L1_WAVELET, ZERO_FILLED],
     "non-Cartesian MRI": [*dds(data="proximal", cg_steps=5, noise_weight=1.0, eta=1.0), L1_WAVELET, ZERO_FILLED],
     "CT series": [RED_PSM, PSM, SLIDING_WINDOW],
-    "MRI series": [PSM, Candidate("lps", grams=150.0), SLIDING_WINDOW],
+    "MRI series": [PSM, Candidate("lps", grams=160.0), SLIDING_WINDOW],
     "series of complete frames": [Candidate("sliding_window", {"window": 1}, grams=15.0)],
     "other series": [PSM, SLIDING_WINDOW],
     "complete traces": [POCS],
-    "traces in a pattern": [Candidate("fx_prediction", grams=3000.0), POCS],
+    "traces in a pattern": [Candidate("fx_prediction", grams=1000.0), POCS],
     "traces with a wide gap": [MSSA, POCS],
     "scattered traces": [POCS],
     "ultrasound": [Candidate("das")],
-    "noisy volume": [Candidate("denoise", networks=1), Candidate("tv", {"weight": 0, "noise_weight": 0.4}, grams=200.0)],
-    "thick slices": [Candidate("tv", {"weight": 4e-3, "iterations": 400, "rtol": 1e-5}, grams=800.0)],
-    "missing slices": [Candidate("tv", {"axes": "slices", "weight": 1e-3, "huber": 0.1}, grams=200.0)],
+    "noisy volume": [
+        Candidate("denoise", networks=1),
+        Candidate("tv", {"weight": 0, "noise_weight": 0.4}, grams=7000.0),
+    ],
+    "thick slices": [Candidate("tv", {"weight": 4e-3, "iterations": 400, "rtol": 1e-5}, grams=1500.0)],
+    "missing slices": [Candidate("tv", {"axes": "slices", "weight": 1e-3, "huber": 0.1}, grams=7000.0)],
     "other": [*dds(cg_steps=5), TV],
 }
 """By the situation of `recon3d.methods.measured`. Settings are those of the recipes in `configs/`.

@@ -143,8 +143,8 @@ def test_only_what_has_a_network_pays_for_it(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_both_clocks_run() -> None:
     problem = ct(6)
-    assert 0 < module._seconds_per_gram(problem)
-    assert 0 < module._seconds_per_network(problem, Flat())
+    assert module._seconds_per_gram(problem) > 0
+    assert module._seconds_per_network(problem, Flat()) > 0
 
 
 def test_durations() -> None:

@@ -65,9 +65,13 @@ SCATTERED, PATTERN, GAP = LIVE.copy(), LIVE.copy(), LIVE.copy()
 SCATTERED[np.random.default_rng(0).random(LIVE.shape) < 0.5] = False
 PATTERN[::2] = False
 GAP[:, 10:20] = False
-RADIAL = NonCartesianEncoding(
-    torch.ones(1, 1, 16, 16, dtype=torch.complex64), torch.rand(4, 16, 2) - 0.5, None, 1, ("coil", "z", "spoke", "sample")
-)
+ONE_COIL = torch.ones(1, 1, 16, 16, dtype=torch.complex64)
+SPOKES = torch.rand(4, 16, 2) - 0.5
+RADIAL = NonCartesianEncoding(ONE_COIL, SPOKES, None, 1, ("coil", "z", "spoke", "sample"))
+CUBE = Identity(Space(("z", "y", "x"), (2, 4, 4)))
+
+
+WHOLE_FRAMES = "3 frames, the first of 20 views where 38 per half turn are complete"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +83,7 @@ RADIAL = NonCartesianEncoding(
         (problem(ct(30, arc_deg=90.0)), "CT of a short arc", "an arc of 90 degrees"),
         (problem(ct(12, arc_deg=360.0)), "CT of few views", "12 views where 38 per half turn are complete"),
         (series(1), "CT series", "3 frames, the first of 1 view where 38 per half turn are complete"),
-        (series(20), "series of complete frames", "3 frames, the first of 20 views where 38 per half turn are complete"),
+        (series(20), "series of complete frames", WHOLE_FRAMES),
         (kspace(1), "complete MRI", "MRI at an acceleration of 1.0"),
         (kspace(4), "MRI", "MRI at an acceleration of 4.0"),
         (kspace(8), "MRI of few lines", "MRI at an acceleration of 8.0"),
@@ -93,8 +97,8 @@ RADIAL = NonCartesianEncoding(
         (slices(np.eye(5)), "noisy volume", "a volume with all its slices"),
         (slices(np.eye(5)[[0, 1, 4]]), "missing slices", "2 of 5 slices missing"),
         (slices(np.kron(np.eye(3), [0.5, 0.5])), "thick slices", "3 thick slices for 6"),
-        (problem(Identity(Space(("z", "y", "x"), (2, 4, 4)))), "other", "1 measurements for each voxel"),
-        (problem(Identity(Space(("z", "y", "x"), (2, 4, 4))), kind="ultrasound"), "ultrasound", "ultrasound channel data"),
+        (problem(CUBE), "other", "1 measurements for each voxel"),
+        (problem(CUBE, kind="ultrasound"), "ultrasound", "ultrasound channel data"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
