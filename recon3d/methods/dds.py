@@ -11,11 +11,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from operators.differences import Boundary
-from operators.slices import SliceSampling
 from recon3d.errors import ConfigError
 from recon3d.methods.base import Method, Models, Reconstruction
-from recon3d.methods.samples import Samples, bounded, denoiser_of, first_state, image_of_data, step_noise
-from recon3d.methods.supervised import reconstructor_of
+from recon3d.methods.samples import Samples, bounded, denoiser_of, first_state, starting_image, step_noise
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.ddim import EtaMode, ddim, fresh_fraction, noise_in
@@ -145,9 +143,8 @@ class DDS(Method):
 
     def _data_step(self, task: Normalised) -> SliceTV | LeastSquaresStep | CovarianceStep:
         if self.data == "admm_tv":
-            tv = SliceTV(task.A, task.y, weight=self.threshold * self.rho, rho=self.rho, cg_steps=self.cg_steps)
-            tv.boundary, tv.z_init = self.boundary, self.z_init
-            return tv
+            settings = self.model_dump(include={"rho", "cg_steps", "boundary", "z_init"})
+            return SliceTV(task.A, task.y, weight=self.threshold * self.rho, **settings)
         if self.data == "posterior":
             if task.noise_std is None:
                 raise ConfigError("The data step 'posterior' needs the noise of the scan: state it, or choose 'cg'.")
@@ -187,10 +184,5 @@ class DDS(Method):
         if self.start == "noise":
             mean, std = (0.0, 1.0) if self.grid == "vp" else (card.mean, card.sigma_data)  # DDS starts at N(0, 1)
             return first_state(step, noise, mean, std)
-        if self.start == "supervised":
-            image = task.normalization.apply(reconstructor_of(self.name, models, "start")(problem, "sense"))
-        elif self.start == "interpolation" and isinstance(problem.A, SliceSampling):
-            image = task.normalization.apply(problem.A.interpolated(problem.y))
-        else:
-            image = image_of_data(problem, task, fbp=self.start == "fbp")
+        image = starting_image(self.start, problem, task, models, self.name)
         return noise.mul_(step.b).add_(image, alpha=step.a)

@@ -136,6 +136,19 @@ def test_chains_follow_the_gaussian_recursion(monkeypatch: pytest.MonkeyPatch, s
     assert float((found.T.cov() - V).norm()) < 3 * expected
 
 
+def test_many_levels_end_at_the_prior() -> None:
+    """The variance that the predictor leaves, per eigenvalue of a Gaussian prior: ten times the levels, a tenth off."""
+    prior = torch.linspace(0.1, 2.0, 6, dtype=torch.float64)
+    errors = []
+    for count in (200, 2000, 20000):
+        variance = torch.full_like(prior, 378.0**2)
+        for level in lambda_grid(count, 378.0, 0.01):
+            step = level.b**2 - level.b_next**2
+            variance = (1 - step / (prior + level.sigma**2)) ** 2 * variance + step
+        errors.append(float((variance - prior).norm() / prior.norm()))
+    assert errors == pytest.approx([5.5e-2, 5.3e-3, 5.3e-4], rel=0.05)
+
+
 def test_predictor_and_corrector_draw_noise_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     keys, drawn = [], []
 
@@ -183,6 +196,20 @@ def test_where_no_coil_sees_a_prior_cannot_run_away() -> None:
     torch.testing.assert_close(found, truth * seen, rtol=1e-6, atol=1e-6)
     assert float(found[~seen].abs().max()) < 1e-6
     assert 3 < max(largest) < 8  # noise of the level and no more, per real channel
+
+
+def test_without_coupling_slices_are_problems_of_their_own() -> None:
+    matrix, shape = normal(7, 12, seed=1), (3, 3, 4)
+    denoise = StationaryGaussian(0.1 + torch.rand(3, 4, dtype=torch.float64)).denoise
+    A, y = slicewise(matrix, shape), normal(3, 7, seed=2)
+    whole = make_problem(A, y)
+    found = solve(whole, denoise, steps=30, cg_steps=12).volume.data
+    for k in range(3):
+        one = Problem(
+            y[k : k + 1], slicewise(matrix, (1, 3, 4)), NoiseModel(), AffineGrid.centred((1, 3, 4), (1, 1, 1)),
+            first_slice=k, whole=whole,
+        )  # fmt: skip
+        np.testing.assert_allclose(solve(one, denoise, steps=30, cg_steps=12).volume.data[0], found[k], atol=1e-5)
 
 
 def test_published_weights_belong_to_the_published_back_projection() -> None:
