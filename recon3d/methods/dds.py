@@ -42,7 +42,7 @@ class DDS(Method):
     kinds: ClassVar[dict[str, str]] = {"start": "reconstructor"}
 
     steps: int = Field(50, ge=1, description="steps per sample, each with a network call unless it is held")
-    hold: int = Field(1, ge=1, description="call the network at each n-th step and the last, else reuse its answer")
+    hold: int = Field(1, ge=1, description="call the network at each n-th step and the last, else hold its answer (CT)")
     reuse: bool = Field(False, description="odd slices take the deep features of their neighbours (thin slices)")
     order: Literal[1, 2] = Field(1, description="of the step: DDIM, or DPM-Solver++ 2M (for 'posterior')")
     samples: int = Field(1, ge=1, description="runs; their mean is the result, their spread the uncertainty")
