@@ -75,41 +75,13 @@ def projector() -> None:
 
 def csr() -> None:
     """ASTRA's matrix as CSR in torch against the matrix-free kernels, for 1, 4 and 16 slices, and when it would pay."""
-    import astra
-    import torch
+    from recon3d.runtime.break_even import break_even
 
-    from operators.tomography import ImageGrid, Projector, TomographyGeometry
-
-    side, views, columns = 256, 180, 363
-    angles = np.arange(views) * np.pi / views
-    volume = astra.create_vol_geom(side, side)
-    projector_id = astra.create_projector("linear", astra.create_proj_geom("parallel", 1.0, columns, angles), volume)
-    began = time.perf_counter()
-    matrix = astra.matrix.get(astra.projector.matrix(projector_id)).astype(np.float32)
-    both = [
-        torch.sparse_csr_tensor(
-            *map(torch.from_numpy, (m.indptr, m.indices, m.data)), size=m.shape, check_invariants=False
-        )
-        for m in (matrix, matrix.T.tocsr())
-    ]
-    build = time.perf_counter() - began
-    print(f"256 x 256, 180 views, 363 columns, float32: the matrices take {build:.1f} s and "
-          f"{2 * (matrix.data.nbytes + matrix.indices.nbytes) / 2**20:.0f} MiB")  # fmt: skip
-    for slices in (1, 4, 16):
-        A = Projector(
-            TomographyGeometry.parallel(angles, columns, n_rows=slices),
-            ImageGrid((slices, side, side), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)),
-        )
-        x = torch.rand(slices, side, side)
-        y = A(x)
-        flat_x, flat_y = torch.rand(side * side, slices), torch.rand(views * columns, slices)
-        pair, products = median_seconds(
-            lambda A=A, x=x, y=y: (A(x), A.H(y)), lambda u=flat_x, v=flat_y: (both[0] @ u, both[1] @ v), repeats=5
-        )
-        gain = pair - products
-        pays = f"pays after {build / gain:.0f} pairs" if gain > 0 else "never pays"
-        print(f"  {slices:2d} slices: forward and back, ours {1e3 * pair:.0f} ms, CSR {1e3 * products:.0f} ms, "
-              f"ratio {products / pair:.2f}; CSR {pays}")  # fmt: skip
+    rows = break_even(side=256, views=180)
+    print(f"256 x 256, 180 views, float32, CPU time: the matrices take {rows[0].build_s:.1f} s and "
+          f"{rows[0].mebibytes:.0f} MiB")  # fmt: skip
+    for row in rows:
+        print(f"  {row}")
 
 
 def cone() -> None:
@@ -154,7 +126,7 @@ def tv() -> None:
     """The fused TV proximal map against the same iterations in plain torch."""
     import torch
 
-    import recon3d.solvers.tv as module
+    import recon3d.solvers.total_variation as module
 
     x = torch.rand(64, 128, 128)
 

@@ -36,7 +36,7 @@ ARROWS: dict[str, set[str]] = {
     "priors": {"operators"},
     "methods": {"solvers", "sampling", "sensing", "priors", "problem", "volume", "beams", "grid", "operators"},
     "preprocessing": {"scan", "grid", "operators"},
-    "io": {"volume", "scan", "acquisitions", "grid", "preprocessing", "operators"},
+    "io": {"volume", "scan", "acquisitions", "beams", "grid", "preprocessing", "operators"},
     "synthetic": {"scan", "problem", "volume", "grid", "operators"},
     "evaluation": {"volume", "grid"},
     "report": {"volume", "grid", "evaluation"},

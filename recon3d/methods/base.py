@@ -51,6 +51,8 @@ class Method(BaseModel):
     summary : one line for `recon3d methods`
     roles : the models it needs, role -> what it is for
     kinds : role -> kind of its model (`recon3d.priors.cards.KINDS`), where that is no denoiser
+    defaults : role -> name of the shipped model that is taken where none is given, instead of the first that fits
+    prepares : whether it makes what its models see from the scan itself, so that the scan's own image need not fit them
     separable : whether slabs of slices are problems of their own wherever the operator allows it
     volumes : how many image volumes it holds at its peak, for the memory plan
     """
@@ -61,6 +63,8 @@ class Method(BaseModel):
     summary: ClassVar[str]
     roles: ClassVar[Mapping[str, str]] = {}
     kinds: ClassVar[Mapping[str, str]] = {}
+    defaults: ClassVar[Mapping[str, str]] = {}
+    prepares: ClassVar[bool] = False
 
     @property
     def needed(self) -> Mapping[str, str]:

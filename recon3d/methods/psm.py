@@ -14,7 +14,7 @@ from recon3d.methods.series import Start, carried_rank, rank_and_knots, series_i
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.solvers.partially_separable import Factors, Prox, Splitting, basis_step, latent_step, misfit
-from recon3d.solvers.tv import ALL_AXES, IN_PLANE, tv_prox
+from recon3d.solvers.total_variation import ALL_AXES, IN_PLANE, tv_prox
 
 XI = CHI = 1e-6
 """Weights of |L|^2 and |Psi|^2, as published: they only keep the factors bounded."""

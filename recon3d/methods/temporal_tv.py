@@ -14,7 +14,8 @@ from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.methods.series import series_in
 from recon3d.problem import Problem
 from recon3d.run import Run
-from recon3d.solvers.tv import SLICE_AXIS, tv_least_squares
+from recon3d.solvers.total_variation import SLICE_AXIS
+from recon3d.solvers.tv import tv_least_squares
 
 
 class TemporalTV(Method):

@@ -13,7 +13,8 @@ from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.solvers.primal_dual import tv_primal_dual
-from recon3d.solvers.tv import ALL_AXES, IN_PLANE, SLICE_AXIS, tv_least_squares
+from recon3d.solvers.total_variation import ALL_AXES, IN_PLANE, SLICE_AXIS
+from recon3d.solvers.tv import tv_least_squares
 
 _AXES = {"3d": ALL_AXES, "in-plane": IN_PLANE, "slices": SLICE_AXIS}
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from recon3d.errors import ModelError
 from recon3d.priors.cards import METADATA_KEY, BaseCard, Card, ReconstructorCard, read_card, tensor_hash, verify
 from recon3d.priors.coordinates import build_denoiser
-from recon3d.priors.interpolator import Interpolator, network_of
+from recon3d.priors.interpolator import interpolator_of, network_of
 from recon3d.priors.model import Model
 from recon3d.priors.networks import build_network, channels_last
 from recon3d.priors.reconstructor import Reconstructor
@@ -72,7 +72,7 @@ def _reconstructor(card: ReconstructorCard) -> nn.Module:
 
 MAKERS: dict[str, tuple[Callable[[Any], nn.Module], Callable[..., Any]]] = {
     "denoiser": (_denoiser, Model),
-    "interpolator": (network_of, Interpolator),
+    "interpolator": (network_of, interpolator_of),
     "reconstructor": (_reconstructor, Reconstructor),
 }
 """By the kind of a card: the network whose weights the file holds, and what is made of card and network."""

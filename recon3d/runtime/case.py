@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import recon3d
 from operators.blocks import Blocks
 from operators.reduce import norm
-from recon3d.acquisitions.seismic import fold_of
 from recon3d.config import ReconstructConfig, SimulateConfig
 from recon3d.errors import InputError
 from recon3d.io import load, save, segy
 from recon3d.io.atomic import check_output
 from recon3d.methods.base import Reconstruction
-from recon3d.problem import Problem
+from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import set_threads
 from recon3d.runtime.evidence import Evidence, gathered, layers_of
 from recon3d.runtime.memory import peak_memory
 from recon3d.runtime.outputs import beside, check_outputs, check_series, values_told, volumes_of, write_result
-from recon3d.runtime.plan import plan_case
+from recon3d.runtime.plan import CasePlan, plan_case
 from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import ProgressReport
 from recon3d.runtime.record import sibling, versions
 from recon3d.runtime.runner import CaseRun
 from recon3d.runtime.slabs import reconstruct_in_slabs
+from recon3d.runtime.traces import hold_out, mask_of
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
@@ -57,6 +58,9 @@ def reconstruct_case(
     for layer in layers_of(plan.evidence) if plan.evidence else ():
         check_output(beside(output, layer), overwrite)
     check_series(plan.problem, output, overwrite)
+    live = mask_of(plan.scan) > 0 if plan.scan.kind == "seismic" else None
+    if live is not None:
+        check_output(sibling(output, ".mask.npy"), overwrite)
     progress = None if quiet else ProgressReport(plan.method.name)
     with CaseRun(
         seed=config.run.seed,
@@ -74,6 +78,8 @@ def reconstruct_case(
         evidence = Evidence()
         if plan.evidence is not None:
             evidence = gathered(plan.problem, result, plan.models, plan.evidence, run)
+        if config.evidence.hold_out:
+            result = replace(result, facts={**result.facts, **_hold_out(plan, config, run)})
         record = {
             "recon3d": recon3d.__version__,
             "input": {"path": str(path), "sha256": plan.input_hash},
@@ -99,7 +105,6 @@ def reconstruct_case(
             **result.details,
         }
         headers = {"like": path, "read_as": config.read} if segy.matches(path) else None
-        live = fold_of(plan.scan) > 0 if plan.scan.kind == "seismic" else None
         volumes = volumes_of(result, output, config, evidence)
         write_result(result, output, record, overwrite, volumes, evidence, headers=headers, live=live)
         run.finish(sibling(output, ".html"))
@@ -122,6 +127,15 @@ def simulate_case(
     scan = simulate(volume, config.settings, noise=noise, seed=config.run.seed, finer=config.finer)
     save(scan, output, overwrite=overwrite)
     return scan
+
+
+def _hold_out(plan: CasePlan, config: ReconstructConfig, run: CaseRun) -> dict[str, float]:
+    """The score of the same method on traces that are hidden from it."""
+
+    def solve(scan: Scan) -> Volume:
+        return plan.method.reconstruct(problem_for(scan, device=plan.device), plan.models, run.aside()).volume
+
+    return hold_out(plan.scan, solve, config.evidence.hold_out, config.evidence.hold_out_side, config.run.seed)
 
 
 def _misfit(problem: Problem, result: Reconstruction) -> dict[str, float]:

@@ -28,6 +28,7 @@ HOMES = {
     "varnet": ("varnet", "VarNet"),
     "unet_completion": ("fastmri_unet", "UNetCompletion"),
     "unet3d": ("unet3d", "UNet3d"),
+    "fused_adm": ("fused", "FusedADM"),
 }
 """Module and maker of each kind of architecture.
 
