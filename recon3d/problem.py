@@ -221,6 +221,21 @@ class Problem:
         return energy / reference
 
     @cached_property
+    def inside(self) -> Tensor | None:
+        """Where the image can differ from zero, a bool tensor that broadcasts to it; None: everywhere.
+
+        Outside the support is vacuum. In MRI no signal comes from where every coil's sensitivity is zero: maps are
+        estimated from signal, and end where it does.
+        """
+        inside = None if self.support is None else self.support > 0
+        still = self.A.still if isinstance(self.A, ViewSeries) else self.A
+        if isinstance(still, Encoding):
+            seen = (still.maps != 0).any(1)
+            seen = seen if "set" in self.domain.axes else seen[0]
+            inside = seen if inside is None else inside & seen
+        return None if inside is None or bool(inside.all()) else inside
+
+    @cached_property
     def supported(self) -> LinearOperator:
         """A for images that vanish outside the support."""
         return self.A if self.support is None else self.A @ Diagonal(self.support, self.domain)

@@ -12,8 +12,8 @@ from torch import Tensor
 from recon3d.config import EvidenceConfig
 from recon3d.errors import ConfigError, Interrupted, ReconError
 from recon3d.methods import make_method
-from recon3d.methods.auto import classical_for
 from recon3d.methods.base import Method, Reconstruction
+from recon3d.methods.candidates import classical_for
 from recon3d.priors import Card
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
