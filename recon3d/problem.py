@@ -300,7 +300,7 @@ class Problem:
             return self.y
         A = self.supported
         if isinstance(self.A, Series):  # one image at rest, not as many as frames
-            A = subspace(A, torch.ones(self.A.frames, 1))
+            A = subspace(A, torch.ones(self.A.frames, 1, device=A.device))
         space = cast(Space, A.domain)
         return self.y - A(torch.full(space.shape, value, dtype=space.dtype, device=A.device))
 
