@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import recon3d
@@ -16,13 +18,14 @@ from recon3d.io import load, save, segy
 from recon3d.io.atomic import check_output
 from recon3d.methods.base import Reconstruction
 from recon3d.problem import Problem
+from recon3d.report.checks import check_result
 from recon3d.runtime.device import set_threads
 from recon3d.runtime.evidence import Evidence, gathered, layers_of
 from recon3d.runtime.memory import peak_memory
 from recon3d.runtime.outputs import beside, check_outputs, check_series, values_told, volumes_of, write_result
 from recon3d.runtime.plan import plan_case
 from recon3d.runtime.preview import LivePreview
-from recon3d.runtime.progress import ProgressReport
+from recon3d.runtime.progress import Progress, ProgressReport
 from recon3d.runtime.record import sibling, versions
 from recon3d.runtime.runner import CaseRun
 from recon3d.runtime.slabs import reconstruct_in_slabs
@@ -38,11 +41,14 @@ def reconstruct_case(
     overwrite: bool = False,
     quiet: bool = False,
     preview: bool = False,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
 ) -> Reconstruction:
     """Reconstruct a file into `output`, with `<stem>.recon.json`, `<stem>.png` and `<stem>.html` beside it.
 
     Of a complex image the magnitude is written unless the configuration says otherwise; what is returned is complex.
-    With `preview`, `<stem>.preview.html` shows the run as it goes on.
+    With `preview`, `<stem>.preview.html` shows the run as it goes on. Progress goes to `progress`, or to standard error
+    unless `quiet`. Where `stop` is set the run ends after its iteration.
 
     Raises
     ------
@@ -57,7 +63,8 @@ def reconstruct_case(
     for layer in layers_of(plan.evidence) if plan.evidence else ():
         check_output(beside(output, layer), overwrite)
     check_series(plan.problem, output, overwrite)
-    progress = None if quiet else ProgressReport(plan.method.name)
+    if progress is None and not quiet:
+        progress = ProgressReport(plan.method.name)
     with CaseRun(
         seed=config.run.seed,
         micro_batch=plan.memory.micro_batch,
@@ -67,6 +74,7 @@ def reconstruct_case(
         seconds_between_checkpoints=60 * config.run.checkpoint_minutes,
         device=plan.device,
         preview=LivePreview(sibling(output, ".preview.html"), plan.method.name, plan.problem.grid) if preview else None,
+        stop=stop,
     ) as run:
         for line in plan.warnings():
             run.note(line)
@@ -93,11 +101,13 @@ def reconstruct_case(
             "plan": {"threads": plan.threads, "device": plan.device, "projector": plan.projector, **vars(plan.memory)},
             "seconds": round(time.perf_counter() - began, 2),
             "peak_memory": peak_memory(),
+            "resumed_at": run.resumed_at,
             "notes": [*plan.told(), *run.notes],
             "trace": run.trace,
             "versions": versions(),
             **result.details,
         }
+        record["checks"] = [asdict(check) for check in check_result(result.volume, record)]
         headers = {"like": path, "read_as": config.read} if segy.matches(path) else None
         live = fold_of(plan.scan) > 0 if plan.scan.kind == "seismic" else None
         volumes = volumes_of(result, output, config, evidence)
