@@ -19,7 +19,10 @@ QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 CONNECT_S = 30
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # a case whose worker died is retried by us, and counted
+    "distributed.scheduler.worker-saturation": 1.0,  # nothing waits at a busy worker, or dies with it
     "distributed.scheduler.worker-ttl": None,  # a projection may keep a worker from answering for minutes
+    "distributed.comm.timeouts.connect": "120s",  # so may a machine with more to do than it can
+    "distributed.comm.timeouts.tcp": "120s",
     "distributed.worker.memory.target": False,  # the plan of a case keeps to its memory
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -76,7 +79,8 @@ class DaskPool:
             raise MissingPackageError(
                 "Several workers need dask: pip install 'recon3d[batch]', or leave --workers and --scheduler out."
             ) from error
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        if not logging.getLogger().isEnabledFor(logging.DEBUG):  # which --debug enables
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)
         with ExitStack() as stack:
             stack.enter_context(dask.config.set(_SETTINGS))
             self._client = self._connect(stack)
@@ -137,12 +141,13 @@ def on_this_machine(workers: int, threads: int, gpus: Sequence[str] = ()) -> Con
         from distributed import Client, Nanny, Scheduler, SpecCluster
 
         listen = {"host": "127.0.0.1", "dashboard": False}
+        own = {"nthreads": 1, "memory_limit": None, "preload": ["recon3d.runtime.case"]}  # imported before it is asked
         spec = {
-            k: {"cls": Nanny, "options": {**listen, "nthreads": 1, "memory_limit": None, "env": env}}
+            k: {"cls": Nanny, "options": {**listen, **own, "env": env}}
             for k, env in enumerate(environments(workers, threads, gpus))
         }
         scheduler = {"cls": Scheduler, "options": {**listen, "port": 0}}
-        cluster = stack.enter_context(SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL))
+        cluster = stack.enter_context(SpecCluster(workers=spec, scheduler=scheduler, silence_logs=False))
         return stack.enter_context(Client(cluster, set_as_default=False))
 
     return connect

@@ -94,7 +94,7 @@ def run_batch(batch: Batch, pool_for: Callable[[Tell], Pool], *, retries: int = 
         def tell(event: Mapping[str, Any]) -> None:
             live.tell(event)
             if event["event"] in ("start", "note"):
-                log.write(str(event["event"]), {k: v for k, v in event.items() if k != "event"})
+                log.write(str(event["event"]), {k: v for k, v in event.items() if k not in ("event", "worker")})
 
         with pool_for(tell) as pool, _termination_interrupts():
             log.write("batch", {"cases": len(batch.jobs), "workers": pool.workers, "recon3d": recon3d.__version__})

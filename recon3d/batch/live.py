@@ -49,7 +49,7 @@ class LiveTable:
         """What a worker says of a case."""
         case = str(event["case"])
         if event["event"] == "start":
-            self._running[case] = {"worker": event["worker"], "since": time.monotonic(), "done": 0, "total": 0}
+            self._running[case] = {"process": event["process"], "since": time.monotonic(), "done": 0, "total": 0}
         elif case in self._running and event["event"] in ("begin", "advance"):
             self._running[case] |= {"done": event["done"], "total": event["total"]}
 
@@ -67,14 +67,14 @@ class LiveTable:
 
     def _table(self) -> Group:
         table = Table(box=None, pad_edge=False)
-        for name in ("case", "state", "iteration", "time", "worker"):
+        for name in ("case", "state", "iteration", "time", "process"):
             table.add_column(name, overflow="ellipsis", no_wrap=True)
         for case, state, fault in self._ended[-RECENT:]:
             table.add_row(Text(_plain(case)), Text(f"{state} {_plain(fault)}".strip()), "", "", "")
         now = time.monotonic()
         for case, facts in list(self._running.items()):
             steps = f"{facts['done']}/{facts['total']}" if facts["total"] else ""
-            row = (_plain(case), "running", steps, f"{now - facts['since']:.0f} s", str(facts["worker"]))
+            row = (_plain(case), "running", steps, f"{now - facts['since']:.0f} s", str(facts["process"]))
             table.add_row(*(Text(cell) for cell in row))
         ended = sum(self._counts.values())
         counts = "  ".join(f"{state} {count}" for state, count in self._counts.items())

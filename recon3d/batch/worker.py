@@ -38,7 +38,7 @@ def run_job(job: Job, tell: Tell, stop: threading.Event | None = None) -> Outcom
             raise InputError(f"Worker {where} has recon3d {recon3d.__version__}, the batch {job.version}: install one.")
         if stop is not None and stop.is_set():
             raise Interrupted("Interrupted before it began.")
-        tell({"case": job.case, "event": "start", "worker": where, "attempt": job.attempt})
+        tell({"case": job.case, "event": "start", "process": where, "attempt": job.attempt})
         state, facts = _plan(job) if job.plan_only else _reconstruct(job, tell, stop)
     except (Interrupted, KeyboardInterrupt) as error:
         said = str(error) or "Interrupted before the first iteration."
