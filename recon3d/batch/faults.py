@@ -9,6 +9,7 @@ from recon3d.batch.jobs import Kind
 from recon3d.batch.lock import InUse
 from recon3d.errors import DiskFullError, ReconError
 from recon3d.io.atomic import is_disk_full
+from recon3d.runtime.memory import is_out_of_memory
 
 TRANSIENT = (
     errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EBUSY, errno.ETIMEDOUT, errno.ECONNRESET, errno.ECONNREFUSED,
@@ -25,6 +26,8 @@ def describe(error: BaseException) -> tuple[Kind, str]:
     kind: Kind = "transient" if isinstance(error, InUse) or _is_transient(error) else "permanent"
     if isinstance(error, ReconError):
         return kind, str(error)
+    if is_out_of_memory(error):
+        return kind, "Out of memory while it was read: it needs a machine with more, or less of the scan."
     if isinstance(error, OSError):
         return kind, f"{error}."
     return kind, f"Unexpected {type(error).__name__}: {error}. This is a defect: run the case alone with --debug."

@@ -103,7 +103,7 @@ def facts_of(output: Path) -> dict[str, Any]:
         "residual": result.get("residual"),
         "seconds": record["seconds"],
         "peak_memory": record["peak_memory"],
-        "forecast": record["plan"]["forecast"],
+        "forecast": record["plan"]["host"],
         "resumed_at": record.get("resumed_at"),
         "notes": record["notes"],
     }

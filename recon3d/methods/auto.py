@@ -104,7 +104,7 @@ class Auto(Method):
         """The best candidate that is fast enough on this machine, as two short measurements tell."""
         if self.budget is None:
             return next(c for c in candidates if c.settings.get("steps") != STEPS[0]), ""
-        gram, network = _seconds_per_gram(problem), _seconds_per_network(problem, prior)
+        gram, network = seconds_per_gram(problem), seconds_per_network(problem, prior)
         expected = [c.grams * gram + c.networks * network for c in candidates]
         allowed = seconds_of(self.budget)
         for candidate, seconds in zip(candidates, expected, strict=True):
@@ -165,12 +165,13 @@ def _candidates(problem: Problem, measured: Measured, prior_fits: bool) -> list[
     return [*found, _Candidate("fbp", {"filter": "hann"})] if ct else found
 
 
-def _seconds_per_gram(problem: Problem) -> float:
+def seconds_per_gram(problem: Problem) -> float:
+    """What one application of A^H A takes on this machine."""
     x = torch.ones(problem.domain.shape, dtype=problem.domain.dtype, device=problem.A.device)
     return _seconds(lambda: problem.A.gram(x))
 
 
-def _seconds_per_network(problem: Problem, prior: Any) -> float:
+def seconds_per_network(problem: Problem, prior: Any) -> float:
     """One pass over all slices, from one over a single micro-batch."""
     if prior is None:
         return 0.0

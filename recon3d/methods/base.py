@@ -53,6 +53,8 @@ class Method(BaseModel):
     kinds : role -> kind of its model (`recon3d.priors.cards.KINDS`), where that is no denoiser
     separable : whether slabs of slices are problems of their own wherever the operator allows it
     volumes : how many image volumes it holds at its peak, for the memory plan
+    data_arrays : how many arrays of the size of the data it holds beside them
+    spillable : how many of its volumes it takes from `Run.allocate`, which may lie on disk
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +76,18 @@ class Method(BaseModel):
     @property
     def volumes(self) -> float:
         return 4.0
+
+    @property
+    def data_arrays(self) -> float:
+        return 2.0
+
+    @property
+    def spillable(self) -> float:
+        return 0.0
+
+    def calls(self, problem: Problem) -> tuple[float, float]:
+        """About how often it applies A^H A, and passes all slices through its networks: for forecasts of time."""
+        return float(getattr(self, "iterations", 1)), 0.0
 
     def settle(
         self, problem: Problem, given: Mapping[str, Any] | None = None, *, force: bool = False

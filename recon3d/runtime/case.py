@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import recon3d
@@ -13,7 +13,7 @@ from operators.blocks import Blocks
 from operators.reduce import norm
 from recon3d.acquisitions.seismic import fold_of
 from recon3d.config import ReconstructConfig, SimulateConfig
-from recon3d.errors import InputError
+from recon3d.errors import InputError, MemoryLimitError
 from recon3d.io import load, save, segy
 from recon3d.io.atomic import check_output
 from recon3d.methods.base import Reconstruction
@@ -21,9 +21,9 @@ from recon3d.problem import Problem
 from recon3d.report.checks import check_result
 from recon3d.runtime.device import set_threads
 from recon3d.runtime.evidence import Evidence, gathered, layers_of
-from recon3d.runtime.memory import peak_memory
+from recon3d.runtime.memory import MEBI, is_out_of_memory, peak_memory
 from recon3d.runtime.outputs import beside, check_outputs, check_series, values_told, volumes_of, write_result
-from recon3d.runtime.plan import plan_case
+from recon3d.runtime.plan import CasePlan, plan_case
 from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import Progress, ProgressReport
 from recon3d.runtime.record import sibling, versions
@@ -65,6 +65,37 @@ def reconstruct_case(
     check_series(plan.problem, output, overwrite)
     if progress is None and not quiet:
         progress = ProgressReport(plan.method.name)
+    notes: list[str] = []
+    while True:
+        try:
+            return _attempt(plan, path, output, config, notes, overwrite, preview, progress, stop, began)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            smaller, said = plan.memory.shrunk(), str(error)
+        # Only here, where the failed attempt is forgotten, its memory is free again.
+        if smaller is None:
+            raise MemoryLimitError(
+                f"Out of memory, although {plan.memory.forecast / MEBI:.0f} MiB were planned ({said.splitlines()[0]}): "
+                "choose a coarser grid (grid.voxel_mm), or a machine with more."
+            )
+        plan = replace(plan, memory=smaller)
+        slices = plan.problem.domain.shape[-3]
+        notes.append(f"Out of memory: going on from the last checkpoint with less at a time ({smaller.told(slices)}).")
+
+
+def _attempt(
+    plan: CasePlan,
+    path: Path,
+    output: Path,
+    config: ReconstructConfig,
+    notes: list[str],
+    overwrite: bool,
+    preview: bool,
+    progress: Progress | None,
+    stop: threading.Event | None,
+    began: float,
+) -> Reconstruction:
     with CaseRun(
         seed=config.run.seed,
         micro_batch=plan.memory.micro_batch,
@@ -75,8 +106,9 @@ def reconstruct_case(
         device=plan.device,
         preview=LivePreview(sibling(output, ".preview.html"), plan.method.name, plan.problem.grid) if preview else None,
         stop=stop,
+        scratch=output.parent if plan.memory.on_disk else None,
     ) as run:
-        for line in plan.warnings():
+        for line in [*notes, *plan.warnings()]:
             run.note(line)
         result = reconstruct_in_slabs(plan.problem, plan.method, plan.models, run, plan.memory.slab)
         evidence = Evidence()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from torch import Tensor
 
 from recon3d.errors import InputError, Interrupted
 from recon3d.run import SilentRun, State
 from recon3d.runtime.checkpoint import Checkpoint, on_device, read_checkpoint, write_checkpoint
 from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import Progress
+from recon3d.runtime.scratch import zeros_on_disk
 
 
 class CaseRun:
@@ -29,6 +32,7 @@ class CaseRun:
     seconds_between_checkpoints : 0 writes one after each iteration
     preview : page that shows the run as it goes on, or None
     stop : when it is set the run ends after its iteration, as by a signal; for runs outside the main thread
+    scratch : folder for arrays that are to lie on disk, or None where they fit into memory
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class CaseRun:
         device: str = "cpu",
         preview: LivePreview | None = None,
         stop: threading.Event | None = None,
+        scratch: Path | None = None,
     ) -> None:
         self.seed = seed
         self.micro_batch = micro_batch
@@ -57,6 +62,7 @@ class CaseRun:
         self._device = device
         self._preview = preview
         self._stop = stop
+        self._scratch = scratch
         self._total = 0
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
@@ -135,6 +141,12 @@ class CaseRun:
         self.notes.append(message)
         if self._progress is not None:
             self._progress.say(message)
+
+    def allocate(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Zeros on the device and of the type of `like`, in memory or on disk."""
+        if self._scratch is None:
+            return like.new_zeros(tuple(shape))
+        return zeros_on_disk(self._scratch, shape, like.dtype)
 
     def aside(self) -> Aside:
         """A run for work beside the case, which the same signals stop."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -24,6 +24,9 @@ __all__ = ["TVProx", "TVResult", "total_variation", "tv_least_squares", "tv_prox
 IN_PLANE = (-2, -1)
 SLICE_AXIS = (-3,)
 ALL_AXES = (-3, -2, -1)
+
+Allocate = Callable[[Sequence[int], Tensor], Tensor]
+"""Zeros of a shape, on the device and of the type of a tensor."""
 
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
 
@@ -100,7 +103,8 @@ def tv_prox(
 class TVProx:
     """The proximal map of total variation that starts where its last call ended, for use in outer iterations.
 
-    Holds two dual volumes per axis from the first call on. Parameters as for `tv_prox`.
+    Holds two dual volumes per axis from the first call on. Parameters as for `tv_prox`; `allocate` makes those volumes,
+    where they are not to lie in memory.
     """
 
     def __init__(
@@ -109,6 +113,7 @@ class TVProx:
         spacing: Sequence[float] | None = None,
         nonnegative: bool = False,
         huber: float = 0.0,
+        allocate: Allocate | None = None,
     ) -> None:
         if not (huber >= 0 and math.isfinite(huber)):
             raise ShapeError(f"Huber's threshold is a length of differences, at least 0, got {huber}.")
@@ -118,6 +123,7 @@ class TVProx:
         self.inverse_spacing = tuple(1.0 / distance for distance in _spacing(axes, spacing))
         self.nonnegative = nonnegative
         self.huber = float(huber)
+        self.allocate = allocate or _in_memory
         self.dual: Tensor | None = None
         self._ahead: Tensor | None = None
 
@@ -132,8 +138,7 @@ class TVProx:
         if weight == 0:
             return x.clamp(min=0) if self.nonnegative else x.clone()
         if self.dual is None or self._ahead is None or self.dual.shape[1:] != x.shape:
-            self.dual = x.new_zeros((len(self.axes), *x.shape))
-            self._ahead = torch.empty_like(self.dual)
+            self.dual, self._ahead = (self.allocate((len(self.axes), *x.shape), x) for _ in range(2))
         self._ahead.copy_(self.dual)
         primal, dual_step = (_primal_fused, _dual_step_fused) if _fused(x) else (_primal, _dual_step)
         bound = self.bound(x)
@@ -195,6 +200,7 @@ def tv_least_squares(
     rtol: float = 1e-4,
     prox_iterations: int = 10,
     callback: Callback | None = None,
+    allocate: Allocate | None = None,
 ) -> TVResult:
     """Minimise 1/2 ||A x - y||^2 + weight TV(x), over x >= 0 if asked.
 
@@ -220,13 +226,15 @@ def tv_least_squares(
         Dual iterations of each proximal map.
     callback
         See `recon3d.solvers.cg.Callback`.
+    allocate
+        Makes the dual volumes, two per axis, e.g. on disk.
 
     References
     ----------
     Beck and Teboulle, IEEE Trans. Image Process. 18 (2009) 2419.
     O'Donoghue and Candes, Found. Comput. Math. 15 (2015) 715 (the restart).
     """
-    prox = TVProx(axes, spacing, nonnegative, huber)
+    prox = TVProx(axes, spacing, nonnegative, huber, allocate)
     curvature = A.norm(max_steps=12) ** 2 or 1.0
     scale = float(norm(A.H(y))) or 1.0
     x = cast(Tensor, A.domain.zeros(A.device)) if x is None else x.clone()
@@ -258,6 +266,10 @@ def tv_least_squares(
         elif residual <= rtol:
             stopped_by = "rtol"
     return TVResult(x, len(objectives), residual, stopped_by, tuple(objectives))
+
+
+def _in_memory(shape: Sequence[int], like: Tensor) -> Tensor:
+    return like.new_zeros(tuple(shape))
 
 
 def _spacing(axes: Sequence[int], spacing: Sequence[float] | None) -> tuple[float, ...]:

@@ -100,15 +100,15 @@ def test_another_kind_of_scan_says_how_much_was_measured() -> None:
     [("1h", "dds", 100), ("3m", "dds", 50), ("40s", "dds", 10), ("21s", "tv", None), ("2", "fbp", None)],
 )
 def test_a_time_budget(monkeypatch: pytest.MonkeyPatch, budget: str, name: str, steps: int | None) -> None:
-    monkeypatch.setattr(module, "_seconds_per_gram", lambda problem: 0.1)
-    monkeypatch.setattr(module, "_seconds_per_network", lambda problem, prior: 2.0)
+    monkeypatch.setattr(module, "seconds_per_gram", lambda problem: 0.1)
+    monkeypatch.setattr(module, "seconds_per_network", lambda problem, prior: 2.0)
     method, reason = choice(ct(6), Flat(), budget=budget)
     assert (method.name, getattr(method, "steps", None)) == (name, steps)
     assert f"of {budget}" in reason
 
 
 def test_a_budget_below_everything_takes_the_fastest_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_seconds_per_gram", lambda problem: 60.0)
+    monkeypatch.setattr(module, "seconds_per_gram", lambda problem: 60.0)
     method, reason = choice(ct(6), budget="1s")
     assert method.name == "fbp"
     assert "although 1s is too little for any" in reason
@@ -116,9 +116,9 @@ def test_a_budget_below_everything_takes_the_fastest_and_says_so(monkeypatch: py
 
 def test_both_clocks_run() -> None:
     problem = ct(6)
-    assert 0 < module._seconds_per_gram(problem) < 10
-    assert module._seconds_per_network(problem, None) == 0.0
-    assert 0 < module._seconds_per_network(problem, Flat()) < 10
+    assert 0 < module.seconds_per_gram(problem) < 10
+    assert module.seconds_per_network(problem, None) == 0.0
+    assert 0 < module.seconds_per_network(problem, Flat()) < 10
 
 
 def test_durations() -> None:
