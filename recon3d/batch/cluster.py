@@ -6,6 +6,7 @@ import logging
 import queue
 import secrets
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from types import TracebackType
@@ -19,7 +20,7 @@ QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
 CONNECT_S = 30
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # a case whose worker died is retried by us, and counted
-    "distributed.scheduler.worker-saturation": 1.0,  # nothing waits at a busy worker, or dies with it
+    "distributed.deploy.lost-worker-timeout": "10 minutes",  # which a new process may need on a busy machine
     "distributed.scheduler.worker-ttl": None,  # a projection may keep a worker from answering for minutes
     "distributed.comm.timeouts.connect": "120s",  # so may a machine with more to do than it can
     "distributed.comm.timeouts.tcp": "120s",
@@ -62,8 +63,8 @@ class DaskPool:
     def __init__(self, tell: Tell, connect: Connect, where: str) -> None:
         self._tell, self._connect, self._where = tell, connect, where
         self._name = f"recon3d-{secrets.token_hex(6)}"
-        self._jobs: dict[str, Job] = {}
-        self._futures: dict[str, Any] = {}  # dask forgets a task whose future nobody holds
+        self._waiting: deque[Job] = deque()  # here, where they do not die with a worker
+        self._running: dict[str, tuple[Job, Any]] = {}  # with its future: dask forgets a task that nobody waits for
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._stack = ExitStack()
 
@@ -94,14 +95,25 @@ class DaskPool:
         self._stack.close()
 
     def submit(self, job: Job) -> None:
+        self._waiting.append(job)
+
+    def _send(self) -> None:
+        """Give every worker a case, and the first to come one where there is none yet."""
+        try:
+            while self._waiting and len(self._running) < max(1, self.workers):
+                self._start(self._waiting.popleft())
+        except (OSError, TimeoutError) as error:
+            raise self._lost() from error
+
+    def _start(self, job: Job) -> None:
         key = f"{self._name}-{job.case}-{job.attempt}"
-        self._jobs[key] = job
         future = self._client.submit(_do, job.to_json(), self._name, key=key, pure=False, retries=0)
-        self._futures[key] = future
+        self._running[key] = (job, future)
         future.add_done_callback(self._ended.put)
 
     def next(self) -> tuple[Job, Outcome] | None:
-        while self._jobs:
+        while self._running or self._waiting:
+            self._send()
             try:
                 future = self._ended.get(timeout=0.5)
             except queue.Empty:
@@ -110,12 +122,12 @@ class DaskPool:
                 continue
             if future.status in ("cancelled", "lost"):
                 raise self._lost()
-            job = self._jobs.pop(future.key)
-            del self._futures[future.key]
+            job, _ = self._running.pop(future.key)
             return job, self._outcome(job, future)
         return None
 
     def stop(self) -> None:
+        self._waiting.clear()
         with suppress(OSError):
             self._client.run(_stop_here, self._name, on_error="ignore")
 
