@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import secrets
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -222,10 +223,13 @@ def in_queue(kind: str, workers: int, threads: int | None, options: Mapping[str,
 
 def queue_cluster(kind: str, threads: int | None, options: Mapping[str, Any]) -> Any:
     """The cluster of dask-jobqueue; its `job_script()` shows what it would submit."""
+    before = signal.getsignal(signal.SIGINT)
     try:
         import dask_jobqueue
     except ImportError as error:
         raise MissingPackageError(f"--cluster {kind} needs dask-jobqueue: pip install 'recon3d[slurm]'.") from error
+    if signal.getsignal(signal.SIGINT) is not before:  # its import takes Ctrl-C for itself
+        signal.signal(signal.SIGINT, before)
     given = dict(options)
     extra = [*given.pop("worker_extra_args", []), "--nthreads", "1", "--memory-limit", "0"]
     if threads is not None:

@@ -18,7 +18,7 @@ from recon3d.volume import Volume
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     data, grid = np.zeros((2, 3, 4), np.float32), AffineGrid.centred((3, 4, 4), 1.0)
-    scan = Scan(data, ("view", "row", "column"), "ct", grid)
+    scan = Scan("ct", data, ("view", "row", "column"), {}, grid)
     (tmp_path / "b").mkdir()
     for name in ("a.h5", "b/a.h5"):
         save(scan, tmp_path / name)
