@@ -20,7 +20,7 @@ from recon3d.batch.log import EventLog
 from recon3d.batch.pool import Pool
 from recon3d.batch.summary import Row, as_csv, looked_at_first, row_of
 from recon3d.batch.worker import Tell
-from recon3d.errors import Interrupted, ReconError
+from recon3d.errors import InputError, Interrupted, ReconError
 from recon3d.io.atomic import atomic_path
 from recon3d.report.batch_index import batch_page
 from recon3d.runtime.record import sibling
@@ -84,7 +84,10 @@ def run_batch(batch: Batch, pool_for: Callable[[Tell], Pool], *, retries: int = 
     ReconError
         If nothing could start: the folder is in use or protected, or there are no workers.
     """
-    batch.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        batch.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {batch.folder} cannot be made ({error.strerror}): choose another one.") from error
     with (
         locked(batch.folder / LOCK, f"The folder {batch.folder}"),
         EventLog(batch.folder / LOG) as log,

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from recon3d.io.atomic import is_disk_full
+
 
 class EventLog:
     """Appends to a file; a line that a killed run left half-written is ended first."""
@@ -29,6 +31,10 @@ class EventLog:
         os.close(self._file)
 
     def write(self, event: str, facts: Mapping[str, Any]) -> None:
-        """One line: the time in UTC, the event, and what is known about it."""
+        """One line: the time in UTC, the event and what is known about it. None on a full disk: cases tell of that."""
         line = {"time": datetime.now(UTC).isoformat("T", "milliseconds"), "event": event, **facts}
-        os.write(self._file, json.dumps(line, default=str).encode() + b"\n")
+        try:
+            os.write(self._file, json.dumps(line, default=str).encode() + b"\n")
+        except OSError as error:
+            if not is_disk_full(error):
+                raise

@@ -15,8 +15,8 @@ from recon3d.problem import Problem
 MEBI = 2**20
 
 
-LATE_IMPORTS = 100 * MEBI
-"""What loading the libraries of report and files takes, after the plan is made."""
+LATE_IMPORTS = 150 * MEBI
+"""What the libraries of report and files and the compiler of the kernels take, after the plan is made."""
 
 
 @dataclass(frozen=True)

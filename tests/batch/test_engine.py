@@ -19,7 +19,7 @@ from recon3d.batch.engine import Batch, run_batch
 from recon3d.batch.jobs import Job, Outcome
 from recon3d.batch.lock import InUse, locked
 from recon3d.batch.worker import Tell
-from recon3d.errors import Interrupted
+from recon3d.errors import InputError, Interrupted
 
 FACTS = {
     "checks": [], "method": "tv", "units": "HU", "shape": [4, 5, 6], "residual": None, "seconds": 2.0,
@@ -150,6 +150,12 @@ def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
         pytest.raises(InUse, match=f"The folder {tmp_path} is in use by process"),
     ):
         run_batch(batch(tmp_path, "a"), lambda tell: Made(tell, ok), quiet=True)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot be made \(Not a directory\)"):
+        run_batch(batch(tmp_path / "file" / "out", "a"), lambda tell: Made(tell, ok), quiet=True)
 
 
 def test_a_torn_line_of_the_log_is_ended(tmp_path: Path) -> None:
