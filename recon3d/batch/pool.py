@@ -13,7 +13,10 @@ from recon3d.batch.worker import Tell, run_job
 class Pool(Protocol):
     """Takes jobs and gives their outcomes, in whatever order they come."""
 
-    workers: int
+    @property
+    def workers(self) -> int:
+        """How many there are now."""
+        ...
 
     def __enter__(self) -> Pool: ...
 

@@ -50,8 +50,9 @@ def batch(
     given = [f"{key}={json.dumps(value)}" for key, value in extra.items() if value is not None]
     place = Placement(workers, scheduler, cluster, tuple(cluster_option or ()))
     settings = [*(overrides or []), *given]
-    options = {"suffix": suffix, "overwrite": force, "plan_only": dry_run}
-    work, aside = prepared(source, output, config or "auto", settings, place, **options)
+    work, aside = prepared(
+        source, output, config or "auto", settings, place, suffix=suffix, overwrite=force, plan_only=dry_run
+    )
     if aside and not quiet:
         typer.echo(aside, err=True)
     if dry_run:
