@@ -106,9 +106,9 @@ def prepared(
     faults: list[str] = []
     for case in cases:
         try:
-            own = validate(ReconstructConfig, apply_overrides(content, case.overrides), f"{name}, case {case.name}")
+            own = validate(ReconstructConfig, apply_overrides(content, case.overrides), name)
         except ConfigError as error:
-            faults.append(str(error))
+            faults.append(f"Case {case.name}: {error}")
             continue
         target = case.output(folder, suffix or (".sgy" if segy.matches(case.input) else ".nii.gz"))
         config = place.shared(own).model_dump(mode="json")

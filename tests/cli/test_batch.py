@@ -77,5 +77,5 @@ def test_faults_of_rows_are_told_at_once(cli: Cli, folder: Path) -> None:
     rows = "".join(f"in/good.h5,c{k},wrong\n" for k in range(7))
     (folder / "t.csv").write_text(f"input,name,method.filter\n{rows}")
     said = cli("batch", "t.csv", *FBP).sentence
-    assert said.count("case c") == 5
+    assert said.count("Case c") == 5
     assert "And 2 cases more." in said
