@@ -173,15 +173,16 @@ class RunConfig(Section):
     backend: Literal["auto", "numba", "astra"] = Field("auto", description="CT projector; the plan says which and why")
     threads: int | None = Field(None, ge=1, description="CPU threads; the cores allotted to the process by default")
     max_memory: str | None = Field(None, description="limit such as 4G; the free memory by default")
+    max_gpu_memory: str | None = Field(None, description="limit on a GPU; its free memory by default")
     micro_batch: int = Field(8, ge=1, description="slices a network sees at once")
     checkpoint_minutes: float = Field(2.0, ge=0, description="minutes between checkpoints; 0 writes one each iteration")
 
-    @field_validator("max_memory", mode="before")
+    @field_validator("max_memory", "max_gpu_memory", mode="before")
     @classmethod
     def _as_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int | float) else value
 
-    @field_validator("max_memory")
+    @field_validator("max_memory", "max_gpu_memory")
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
         if value is not None:

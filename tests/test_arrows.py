@@ -15,7 +15,7 @@ LEAVES = {"errors", "faults", "run"}
 NOUNS = {"operators", "grid", "volume", "beams", "scan", "acquisitions", "problem"}
 EVERYTHING = {
     *NOUNS, "solvers", "sampling", "sensing", "priors", "methods", "io", "preprocessing", "synthetic", "training",
-    "evaluation", "tuning", "runtime", "report", "config", "cli", "", *LEAVES,
+    "evaluation", "tuning", "runtime", "report", "batch", "config", "cli", "", *LEAVES,
 }  # fmt: skip
 
 # Room -> rooms it may import, besides itself and the leaves. "" is `recon3d/__init__.py`.
@@ -42,7 +42,8 @@ ARROWS: dict[str, set[str]] = {
     "report": {"volume", "grid", "evaluation"},
     "training": {"priors", "solvers", "synthetic", "io", "evaluation", "volume", "grid", "operators", "config"},
     "tuning": {"methods", "evaluation", "problem", "volume", "operators"},
-    "runtime": EVERYTHING - {"cli"},
+    "runtime": EVERYTHING - {"batch", "cli"},
+    "batch": EVERYTHING - {"cli"},
     "config": EVERYTHING,
     "cli": EVERYTHING,
     "": EVERYTHING,

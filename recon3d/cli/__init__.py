@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
+import recon3d.cli.batch
 import recon3d.cli.drawing
 import recon3d.cli.evaluation
 import recon3d.cli.models

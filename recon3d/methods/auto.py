@@ -62,8 +62,8 @@ class Auto(Method):
         """The best candidate that is fast enough on this machine, as a few short measurements tell."""
         if self.budget is None or len(candidates) == 1:
             return next(c for c in candidates if not c.patient), ""
-        gram = _seconds_per_gram(problem)
-        network = {name: sum(_seconds_per_network(problem, m) for m in of.values()) for name, of in models.items()}
+        gram = seconds_per_gram(problem)
+        network = {name: sum(seconds_per_network(problem, m) for m in of.values()) for name, of in models.items()}
         expected = [c.grams * gram + (c.networks * network[c.name] if c.networks else 0.0) for c in candidates]
         allowed = seconds_of(self.budget)
         for candidate, seconds in zip(candidates, expected, strict=True):
@@ -101,12 +101,13 @@ def _with_models(
     return [c for c in candidates if c.name in models or not c.learned], models, told
 
 
-def _seconds_per_gram(problem: Problem) -> float:
+def seconds_per_gram(problem: Problem) -> float:
+    """What one application of A^H A takes on this machine."""
     x = torch.ones(problem.domain.shape, dtype=problem.domain.dtype, device=problem.A.device)
     return _seconds(lambda: problem.A.gram(x))
 
 
-def _seconds_per_network(problem: Problem, model: Any) -> float:
+def seconds_per_network(problem: Problem, model: Any) -> float:
     """One pass over all slices, from one over a single micro-batch."""
     if isinstance(model, Reconstructor):
         return _seconds(lambda: model(problem.slab(0, 1))) * problem.domain.shape[-3]

@@ -55,6 +55,8 @@ class Method(BaseModel):
     prepares : whether it makes what its models see from the scan itself, so that the scan's own image need not fit them
     separable : whether slabs of slices are problems of their own wherever the operator allows it
     volumes : how many image volumes it holds at its peak, for the memory plan
+    data_arrays : how many arrays of the size of the data it holds beside them
+    spillable : how many of its volumes it takes from `Run.allocate`, which may lie on disk
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -84,6 +86,18 @@ class Method(BaseModel):
     @property
     def volumes(self) -> float:
         return 4.0
+
+    @property
+    def data_arrays(self) -> float:
+        return 2.0
+
+    @property
+    def spillable(self) -> float:
+        return 0.0
+
+    def calls(self, problem: Problem) -> tuple[float, float]:
+        """About how often it applies A^H A, and passes all slices through its networks: for forecasts of time."""
+        return float(getattr(self, "iterations", 1)), 0.0
 
     def settle(
         self, problem: Problem, given: Mapping[str, Any] | None = None, *, force: bool = False

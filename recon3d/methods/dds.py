@@ -100,6 +100,10 @@ class DDS(Method):
     def volumes(self) -> float:
         return 10.0 + 2 * (self.samples > 1) + (self.hold > 1) + (self.order == 2)
 
+    def calls(self, problem: Problem) -> tuple[float, float]:
+        steps = float(self.steps * self.samples)
+        return steps * (self.cg_steps + 1), steps / self.hold
+
     @torch.no_grad()
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         prior = denoiser_of(self.name, models, run.micro_batch, reuse=self.reuse)

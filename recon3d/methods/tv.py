@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -56,6 +57,14 @@ class TV(Method):
     def volumes(self) -> float:
         return (5.0 if self.solver == "fista" else 7.0) + 2 * len(_AXES[self.axes])
 
+    @property
+    def data_arrays(self) -> float:
+        return 5.0
+
+    @property
+    def spillable(self) -> float:
+        return 2.0 * len(_AXES[self.axes]) if self.solver == "fista" else 0.0
+
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         task = problem.normalised()
         axes = _AXES[self.axes]
@@ -71,7 +80,7 @@ class TV(Method):
         def report(step: int, x: Tensor, residual: Tensor) -> bool:
             return run.step(step - 1, {}, {"optimality": float(residual)})
 
-        solve = tv_least_squares if self.solver == "fista" else tv_primal_dual
+        solve = partial(tv_least_squares, allocate=run.allocate) if self.solver == "fista" else tv_primal_dual
         found = solve(
             task.A,
             task.y,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ __all__ = ["ALL_AXES", "IN_PLANE", "SLICE_AXIS", "TVProx", "total_variation", "t
 IN_PLANE = (-2, -1)
 SLICE_AXIS = (-3,)
 ALL_AXES = (-3, -2, -1)
+
+Allocate = Callable[[Sequence[int], Tensor], Tensor]
+"""Zeros of a shape, on the device and of the type of a tensor."""
 
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
 
@@ -95,7 +98,8 @@ def tv_prox(
 class TVProx:
     """The proximal map of total variation that starts where its last call ended, for use in outer iterations.
 
-    Holds two dual volumes per axis from the first call on. Parameters as for `tv_prox`.
+    Holds two dual volumes per axis from the first call on. Parameters as for `tv_prox`; `allocate` makes those volumes,
+    where they are not to lie in memory.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class TVProx:
         spacing: Sequence[float] | None = None,
         nonnegative: bool = False,
         huber: float = 0.0,
+        allocate: Allocate | None = None,
     ) -> None:
         if not (huber >= 0 and math.isfinite(huber)):
             raise ShapeError(f"Huber's threshold is a length of differences, at least 0, got {huber}.")
@@ -113,6 +118,7 @@ class TVProx:
         self.inverse_spacing = tuple(1.0 / distance for distance in _spacing(axes, spacing))
         self.nonnegative = nonnegative
         self.huber = float(huber)
+        self.allocate = allocate or _in_memory
         self.dual: Tensor | None = None
         self._ahead: Tensor | None = None
 
@@ -127,8 +133,7 @@ class TVProx:
         if weight == 0:
             return x.clamp(min=0) if self.nonnegative else x.clone()
         if self.dual is None or self._ahead is None or self.dual.shape[1:] != x.shape:
-            self.dual = x.new_zeros((len(self.axes), *x.shape))
-            self._ahead = torch.empty_like(self.dual)
+            self.dual, self._ahead = (self.allocate((len(self.axes), *x.shape), x) for _ in range(2))
         self._ahead.copy_(self.dual)
         primal, dual_step = (_primal_fused, _dual_step_fused) if _fused(x) else (_primal, _dual_step)
         bound = self.bound(x)
@@ -153,6 +158,10 @@ class TVProx:
     def bound(self, x: Tensor) -> float:
         """|D|^2 for images of the shape of x, from above; 0 where there is nothing to difference."""
         return 4 * sum(c * c for axis, c in zip(self.axes, self.inverse_spacing, strict=True) if x.shape[axis] > 1)
+
+
+def _in_memory(shape: Sequence[int], like: Tensor) -> Tensor:
+    return like.new_zeros(tuple(shape))
 
 
 def _spacing(axes: Sequence[int], spacing: Sequence[float] | None) -> tuple[float, ...]:

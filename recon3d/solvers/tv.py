@@ -14,7 +14,7 @@ from operators.linear import LinearOperator
 from operators.reduce import norm
 from operators.space import Element
 from recon3d.solvers.cg import Callback
-from recon3d.solvers.total_variation import ALL_AXES, TVProx, total_variation
+from recon3d.solvers.total_variation import ALL_AXES, Allocate, TVProx, total_variation
 
 __all__ = ["TVResult", "tv_least_squares"]
 
@@ -54,6 +54,7 @@ def tv_least_squares(
     rtol: float = 1e-4,
     prox_iterations: int = 10,
     callback: Callback | None = None,
+    allocate: Allocate | None = None,
 ) -> TVResult:
     """Minimise 1/2 ||A x - y||^2 + weight TV(x), over x >= 0 if asked.
 
@@ -79,13 +80,15 @@ def tv_least_squares(
         Dual iterations of each proximal map.
     callback
         See `recon3d.solvers.cg.Callback`.
+    allocate
+        Makes the dual volumes, two per axis, e.g. on disk.
 
     References
     ----------
     Beck and Teboulle, IEEE Trans. Image Process. 18 (2009) 2419.
     O'Donoghue and Candes, Found. Comput. Math. 15 (2015) 715 (the restart).
     """
-    prox = TVProx(axes, spacing, nonnegative, huber)
+    prox = TVProx(axes, spacing, nonnegative, huber, allocate)
     curvature = A.norm(max_steps=12) ** 2 or 1.0
     scale = float(norm(A.H(y))) or 1.0
     x = cast(Tensor, A.domain.zeros(A.device)) if x is None else x.clone()

@@ -117,23 +117,23 @@ def test_another_kind_of_scan_says_how_much_was_measured() -> None:
     [("1h", "dds", 100), ("3m", "dds", 50), ("40s", "dds", 10), ("21s", "tv", None), ("2", "fbp", None)],
 )
 def test_a_time_budget(monkeypatch: pytest.MonkeyPatch, budget: str, name: str, steps: int | None) -> None:
-    monkeypatch.setattr(module, "_seconds_per_gram", lambda problem: 0.1)
-    monkeypatch.setattr(module, "_seconds_per_network", lambda problem, prior: 2.0)
+    monkeypatch.setattr(module, "seconds_per_gram", lambda problem: 0.1)
+    monkeypatch.setattr(module, "seconds_per_network", lambda problem, prior: 2.0)
     method, reason = choice(ct(6), Flat(), budget=budget)
     assert (method.name, getattr(method, "steps", None)) == (name, steps)
     assert f"of {budget}" in reason
 
 
 def test_a_budget_below_everything_takes_the_fastest_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_seconds_per_gram", lambda problem: 60.0)
+    monkeypatch.setattr(module, "seconds_per_gram", lambda problem: 60.0)
     method, reason = choice(ct(6), budget="1s")
     assert method.name == "fbp"
     assert "although 1s is too little for any" in reason
 
 
 def test_only_what_has_a_network_pays_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_seconds_per_gram", lambda problem: 0.0)
-    monkeypatch.setattr(module, "_seconds_per_network", lambda problem, model: 7.0)
+    monkeypatch.setattr(module, "seconds_per_gram", lambda problem: 0.0)
+    monkeypatch.setattr(module, "seconds_per_network", lambda problem, model: 7.0)
     models = {"prior": Flat(), "reconstructor": Paired()}
     method, reason = Auto(budget="8s").settle(mri(8), models)
     assert method.name == "supervised"
@@ -143,8 +143,8 @@ def test_only_what_has_a_network_pays_for_it(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_both_clocks_run() -> None:
     problem = ct(6)
-    assert module._seconds_per_gram(problem) > 0
-    assert module._seconds_per_network(problem, Flat()) > 0
+    assert module.seconds_per_gram(problem) > 0
+    assert module.seconds_per_network(problem, Flat()) > 0
 
 
 def test_durations() -> None:
