@@ -85,18 +85,24 @@ def timed(python: str, side: str, rows: Sequence[str], data: Path, repeats: int)
 
 
 def error(row: str, found: Any, data: dict[str, Any]) -> str:
-    """Relative error against the truth, after the best factor: peers scale their images differently."""
+    """Relative error against the truth after the best factor and flip: peers scale and turn images differently."""
     if row not in TRUTH:
         return ""
     truth = np.abs(data[TRUTH[row]])
     found = np.abs(np.squeeze(found)).reshape(truth.shape)
-    factor = float((found * truth).sum() / (found**2).sum())
-    return f"{np.linalg.norm(factor * found - truth) / np.linalg.norm(truth):.4f}"
+
+    def away(image: Any) -> float:
+        factor = float((image * truth).sum() / (image**2).sum())
+        return float(np.linalg.norm(factor * image - truth) / np.linalg.norm(truth))
+
+    flips = (found, found[..., ::-1], found[..., ::-1, :], found[..., ::-1, ::-1])
+    return f"{min(map(away, flips)):.4f}"
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="benchmark peers", description=__doc__)
+    parser.add_argument("peers", nargs="*", choices=[*PEERS, []], help="which; all by default")
     parser.add_argument("--python", action="append", default=[], metavar="PEER=PATH", help="interpreter of a peer")
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--slices", type=int, default=16)
@@ -113,7 +119,8 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data, path = shared_data(options.side, options.slices, options.views), Path(folder) / "data.npz"
         np.savez(path, **data)
-        for peer, rows in PEERS.items():
+        for peer in options.peers or PEERS:
+            rows = PEERS[peer]
             pairs = []
             for _ in range(options.rounds):
                 ours = timed(sys.executable, "ours", rows, path, 3)
