@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,11 +88,14 @@ def mri() -> None:
     from recon3d.synthetic.mri_scoring import scoring_mri
 
     truth = scoring_mri("brain", (4, 160, 160), (4.0, 1.3, 1.3), 3)
+    head = truth.with_data(np.abs(truth.data))
+    full = recon3d.simulate(head, {"kind": "mri", "coils": 8, "acceleration": 1.0}, noise={"snr": None}, seed=5)
+    truth = by_recipe(recon3d.problem_for(full), "mri-zero-filled")  # as these coils see the head, shading included
     truth = truth.with_data(np.abs(truth.data))
-    scan = recon3d.simulate(truth, {"kind": "mri", "coils": 8, "acceleration": 4.0}, noise={"snr": 40.0}, seed=5)
+    scan = recon3d.simulate(head, {"kind": "mri", "coils": 8, "acceleration": 4.0}, noise={"snr": 40.0}, seed=5)
     problem = recon3d.problem_for(scan)
     white = float(np.percentile(truth.data, 99.5))
-    panels = {"truth\n": truth.data[2] / white}
+    panels = {"all lines, no noise\n": truth.data[2] / white}
     for title, recipe in (
         ("zero-filled", "mri-zero-filled"),
         ("wavelets", "mri-l1-wavelet"),
@@ -145,25 +149,27 @@ def ultrasound() -> None:
             pulse = strength[:, None] * np.exp(-((late * 3e6) ** 2)) * np.cos(2 * np.pi * f0 * late)
             inside = (near >= 0) & (near < len(t))
             np.add.at(rf[a, e], near[inside], pulse[inside])
-    mapping = {
-        "kind": "ultrasound", "data": "rf", "axes": ["transmit", "element", "sample"], "units": {"length": "m"},
-        "sampling": fs, "centre": f0, "sound_speed": c, "first_sample": 0.0, "probe": {"pitch": 3.0e-4},
-        "transmit": {"type": "plane", "angles": angles.tolist()},
-    }  # fmt: skip
-    path = IMAGES / "channels.npz"
-    np.savez(path, rf=rf)
-    try:
-        problem = recon3d.problem_for(load(path, mapping=mapping))
-    finally:
-        path.unlink()
-    panels = {}
-    for title, recipe in (("delay and sum", "ultrasound-das"), ("with coherence factor", "ultrasound-coherence")):
-        volume = by_recipe(problem, recipe, image="decibel")
-        panels[title] = np.squeeze(volume.data)
-    first = next(iter(panels.values()))
-    deep = first.shape[0] > first.shape[1]
-    shown = {title: (image if deep else image.T) for title, image in panels.items()}
-    strip("ultrasound", shown, (-60, 0), "five plane waves, points and a disc in speckle, dB")
+
+    def beamformed(transmits: list[int], recipe: str) -> Any:
+        mapping = {
+            "kind": "ultrasound", "data": "rf", "axes": ["transmit", "element", "sample"],
+            "units": {"length": "m", "angle": "rad"}, "sampling": fs, "centre": f0, "sound_speed": c,
+            "first_sample": 0.0, "probe": {"pitch": 3.0e-4},
+            "transmit": {"type": "plane", "angles": angles[transmits].tolist()},
+        }  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            np.savez(Path(folder) / "channels.npz", rf=rf[transmits])
+            problem = recon3d.problem_for(load(Path(folder) / "channels.npz", mapping=mapping))
+        return by_recipe(problem, recipe, image="decibel")
+
+    images = {
+        "one plane wave": beamformed([2], "ultrasound-das"),
+        "five plane waves": beamformed([0, 1, 2, 3, 4], "ultrasound-das"),
+        "five, with coherence factor": beamformed([0, 1, 2, 3, 4], "ultrasound-coherence"),
+    }
+    depth_mm, lateral_mm = next(iter(images.values())).grid.voxel_mm[1:]
+    panels = {title: volume.data[0] for title, volume in images.items()}
+    strip("ultrasound", panels, (-60, 0), "points and a disc in speckle, dB", aspect=depth_mm / lateral_mm)
 
 
 def seismic() -> None:
@@ -171,7 +177,7 @@ def seismic() -> None:
     import recon3d
     from recon3d.synthetic.seismic import layered_cube
 
-    truth = layered_cube((48, 48, 128), seed=12, family="folded")
+    truth = layered_cube((48, 48, 128), seed=5, family="faulted")
     problem = recon3d.problem_for(
         recon3d.simulate(truth, {"kind": "seismic", "mask": "random", "missing": 0.5}, seed=5)
     )

@@ -1,8 +1,8 @@
 """Peers: the same data and one thread for ours and theirs, in processes that alternate; medians, errors and versions.
 
-`python scripts/peers.py` runs the peers that this environment has; `--python deepinv=PATH` names the interpreter of
-another. A row is a line of Markdown: seconds of both, their ratio, and the relative error of both results where a truth
-is known. Losses are lines like wins.
+`scripts/benchmark peers` runs the peers that this environment has; `--python deepinv=PATH` names the interpreter of
+another. A row is a line of Markdown: CPU seconds of both, their ratio, and the relative error of both results where a
+truth is known. Losses are lines like wins.
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-ROWS: dict[str, tuple[str, ...]] = {
-    "CT forward": ("astra", "skimage", "deepinv"),
-    "CT back": ("astra", "deepinv"),
-    "FBP": ("astra", "skimage", "deepinv"),
-    "TV denoising": ("skimage",),
-    "ESPIRiT": ("sigpy",),
-    "SENSE-CG": ("sigpy",),
-    "L1-wavelet": ("sigpy",),
+PEERS = {
+    "astra": ("CT forward", "CT back", "FBP"),
+    "skimage": ("CT forward", "FBP", "TV denoising"),
+    "sigpy": ("ESPIRiT", "SENSE-CG", "L1-wavelet"),
+    "deepinv": ("CT forward", "CT back", "FBP"),
 }
+"""The rows of each peer, as `peers_NAME.py` names them."""
 TRUTH = {"FBP": "image", "TV denoising": "image", "SENSE-CG": "object", "L1-wavelet": "object"}
 """What a result is compared with, by the name of its array."""
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -72,65 +71,72 @@ def shared_data(side: int, slices: int, views: int) -> dict[str, Any]:
     }
 
 
-def timed(python: str, peer: str, row: str, data: Path, repeats: int) -> tuple[float, str, Any]:
-    """Median seconds, version and result of one process."""
-    result = data.with_name(f"{peer}.npy")
-    command = [python, str(HERE / f"peers_{peer}.py"), row, str(data), str(result), str(repeats)]
-    paths = [str(HERE.parent)] if peer == "ours" else []
-    environment = {**os.environ, **THREADS, "PYTHONPATH": os.pathsep.join(paths)}
+def timed(python: str, side: str, rows: Sequence[str], data: Path, repeats: int) -> dict[str, Any]:
+    """CPU seconds of each row, or why it has none, and the version, from one process; results lie beside the data."""
+    folder = data.parent / side
+    folder.mkdir(exist_ok=True)
+    command = [python, str(HERE / f"peers_{side}.py"), ",".join(rows), str(data), str(folder), str(repeats)]
+    environment = {**os.environ, **THREADS, "PYTHONPATH": str(HERE.parent) if side == "ours" else ""}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    answer = json.loads(done.stdout.splitlines()[-1])
-    return answer["seconds"], answer["version"], np.load(result)
+        return dict.fromkeys(rows, done.stderr.strip().splitlines()[-1])
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
 
 def error(row: str, found: Any, data: dict[str, Any]) -> str:
-    """Relative error against the truth, after the best factor: peers scale their images differently."""
+    """Relative error against the truth after the best factor and flip: peers scale and turn images differently."""
     if row not in TRUTH:
         return ""
     truth = np.abs(data[TRUTH[row]])
     found = np.abs(np.squeeze(found)).reshape(truth.shape)
-    factor = float((found * truth).sum() / (found**2).sum())
-    return f"{np.linalg.norm(factor * found - truth) / np.linalg.norm(truth):.4f}"
+
+    def away(image: Any) -> float:
+        factor = float((image * truth).sum() / (image**2).sum())
+        return float(np.linalg.norm(factor * image - truth) / np.linalg.norm(truth))
+
+    flips = (found, found[..., ::-1], found[..., ::-1, :], found[..., ::-1, ::-1])
+    return f"{min(map(away, flips)):.4f}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="which; all by default")
+    parser = argparse.ArgumentParser(prog="benchmark peers", description=__doc__)
+    parser.add_argument("peers", nargs="*", choices=[*PEERS, []], help="which; all by default")
     parser.add_argument("--python", action="append", default=[], metavar="PEER=PATH", help="interpreter of a peer")
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--slices", type=int, default=16)
     parser.add_argument("--views", type=int, default=180)
     parser.add_argument("--rounds", type=int, default=3, help="processes of each side, in turn")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     pythons = dict(given.split("=", 1) for given in options.python)
     print(
         f"{options.slices} x {options.side} x {options.side}, {options.views} views; MRI: one slice, 8 coils, R = 4\n"
     )
-    print("| row | peer | ours s | theirs s | theirs / ours | error ours | error theirs |")
+    print("| row | peer | ours CPU s | theirs CPU s | theirs / ours | error ours | error theirs |")
     print("|---|---|---|---|---|---|---|")
     told: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         data, path = shared_data(options.side, options.slices, options.views), Path(folder) / "data.npz"
         np.savez(path, **data)
-        for row in options.rows or ROWS:
-            for peer in ROWS[row]:
-                try:
-                    pairs = []
-                    for _ in range(options.rounds):
-                        ours = timed(sys.executable, "ours", row, path, 3)
-                        pairs.append((ours, timed(pythons.get(peer, sys.executable), peer, row, path, 3)))
-                except RuntimeError as fault:
-                    told.append(f"{row} by {peer}: not measured ({fault})")
+        for peer in options.peers or PEERS:
+            rows = PEERS[peer]
+            pairs = []
+            for _ in range(options.rounds):
+                ours = timed(sys.executable, "ours", rows, path, 3)
+                pairs.append((ours, timed(pythons.get(peer, sys.executable), peer, rows, path, 3)))
+            for row in rows:
+                faults = [str(answer[row]) for pair in pairs for answer in pair if not isinstance(answer[row], float)]
+                if faults:
+                    told.append(f"{row} by {peer}: not measured ({faults[0]})")
                     continue
-                mine, other = (statistics.median(pair[k][0] for pair in pairs) for k in (0, 1))
-                errors = " | ".join(error(row, pairs[-1][k][2], data) for k in (0, 1))
-                version = pairs[-1][1][1]
+                mine, other = (statistics.median(pair[k][row] for pair in pairs) for k in (0, 1))
+                found = [np.load(path.parent / side / f"{row}.npy") for side in ("ours", peer)]
+                errors = " | ".join(error(row, result, data) for result in found)
+                version = pairs[-1][1]["version"]
                 print(f"| {row} | {version} | {mine:.3g} | {other:.3g} | {other / mine:.2f} | {errors} |", flush=True)
     print("\n" + "\n".join(told))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -34,7 +34,11 @@ class Range:
             raise ValueError(f"a range is searched from a positive number to a larger one, got {self.low}, {self.high}")
 
     def value(self, exponent: float) -> float:
-        """exp(exponent) inside the range, with three digits or whole: what can be written and read again."""
+        """exp(exponent) inside the range, with three digits or whole: what can be written and read again.
+
+        >>> Range(1e-5, 1e-1).value(math.log(0.0123456))
+        0.0123
+        """
         value = min(max(math.exp(exponent), self.low), self.high)
         return float(round(value)) if self.whole else float(f"{value:.3g}")
 
