@@ -74,16 +74,16 @@ def reconstruct_case(
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            smaller, said = plan.memory.shrunk(), str(error)
+            smaller, said = plan.memory.shrunk(), (str(error).splitlines() or [type(error).__name__])[0]
         # Only here, where the failed attempt is forgotten, its memory is free again.
         if smaller is None:
             raise MemoryLimitError(
-                f"Out of memory, although {plan.memory.forecast / MEBI:.0f} MiB were planned ({said.splitlines()[0]}): "
+                f"Out of memory, although {plan.memory.forecast / MEBI:.0f} MiB were planned ({said}): "
                 "choose a coarser grid (grid.voxel_mm), or a machine with more."
             )
         plan = replace(plan, memory=smaller)
         slices = plan.problem.domain.shape[-3]
-        notes.append(f"Out of memory: going on from the last checkpoint with less at a time ({smaller.told(slices)}).")
+        notes = [f"Out of memory: going on from the last checkpoint with less at a time ({smaller.told(slices)})."]
 
 
 def _attempt(
