@@ -16,6 +16,9 @@ class Normalization:
     """``x_normalised = (x - offset) / scale``; both numbers are in the units of x.
 
     CT in HU with ``Normalization(scale=2000.0, offset=-1000.0)`` has air at 0 and 1000 HU at 1.
+
+    >>> Normalization(scale=2000.0, offset=-1000.0).apply(0.0)  # water
+    0.5
     """
 
     scale: float = 1.0

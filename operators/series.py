@@ -18,12 +18,15 @@ from torch import Tensor
 
 from operators.errors import ShapeError
 from operators.linear import Composition, Diagonal, LinearOperator, Scaled, Slab
+from operators.reduce import norm
 from operators.space import Space
 
-__all__ = ["Expansion", "Series", "ViewSeries", "frame_normals", "series_of", "subspace"]
+__all__ = ["Expansion", "Series", "ViewSeries", "frame_normals", "series_norm", "series_of", "subspace"]
 
 BASIS = "basis"
 """Name of the axis that counts basis images."""
+FINALISTS = 4
+"""Frames whose norms are worked out to find that of a series."""
 
 
 class Series(LinearOperator):
@@ -42,6 +45,14 @@ class Series(LinearOperator):
     def subspace(self, psi: Tensor) -> LinearOperator:
         """Basis images (basis, ...) to the data of the series they span with time functions `psi` (t, basis)."""
         return self @ Expansion(psi, self.frame, self.device)
+
+    @abstractmethod
+    def frame_operator(self, t: int) -> LinearOperator:
+        """The operator of frame t alone, to its own data."""
+
+    @abstractmethod
+    def frame_data(self, y: Any, t: int) -> Any:
+        """The data of frame t, or weights of those data, in `y`: a view."""
 
     @abstractmethod
     def frame_normals(self, basis: Tensor, y: Any, weights: Any = 1.0) -> tuple[Tensor, Tensor]:
@@ -157,6 +168,12 @@ class ViewSeries(Series):
         H, b = (v.new_zeros((self.frames, *v.shape[1:])).index_add_(0, self._frame_of_view, v) for v in per_view)
         return H, b
 
+    def frame_operator(self, t: int) -> LinearOperator:
+        return self.views(self.edges[t], self.edges[t + 1])  # not `_parts`, whose ray tables would stay
+
+    def frame_data(self, y: Tensor, t: int) -> Tensor:
+        return y.narrow(self._dim, self.edges[t] - self.edges[0], self.edges[t + 1] - self.edges[t])
+
     def window(self, start: int, stop: int, y: Tensor) -> tuple[LinearOperator, Tensor]:
         first, last = self.edges[start], self.edges[stop]
         return self.views(first, last), y.narrow(self._dim, first - self.edges[0], last - first)
@@ -200,37 +217,85 @@ class _ViewSubspace(LinearOperator):
 
 def subspace(A: LinearOperator, psi: Tensor) -> LinearOperator:
     """Basis images (basis, ...) to the data of the series that they span with `psi`, whatever scales or weights A."""
-    if isinstance(A, Scaled):
-        return A.factor * subspace(A.operator, psi)
-    if isinstance(A, Composition) and isinstance(A.outer, Diagonal):
-        return A.outer @ subspace(A.inner, psi)
-    return series_of(A).subspace(psi)
+    factor, weights, series, support = _unwrapped(A)
+    B = series.subspace(psi)
+    if support is not None:
+        B = B @ Diagonal(support, cast(Space, B.domain))
+    if weights is not None:
+        B = Diagonal(weights, cast(Space, B.range)) @ B
+    return B if factor == 1.0 else factor * B
 
 
 def frame_normals(A: LinearOperator, basis: Tensor, y: Any) -> tuple[Tensor, Tensor]:
     """`Series.frame_normals` of an operator that may be scaled or weighted."""
-    series = series_of(A)
-    weights: Any = 1.0
-    while A is not series:
-        if isinstance(A, Scaled):
-            weights, A = weights * A.factor, A.operator
-        else:
-            assert isinstance(A, Composition)
-            weights, A = weights * cast(Diagonal, A.outer).weights, A.inner
-    return series.frame_normals(basis, y, weights)
+    factor, weights, series, support = _unwrapped(A)
+    seen = basis if support is None else basis * support
+    return series.frame_normals(seen, y, factor if weights is None else factor * weights)
 
 
 def series_of(A: LinearOperator) -> Series:
-    """The series under scales and weights.
+    """The series under scales, weights and a support.
 
     Raises
     ------
     ShapeError
         If there is none.
     """
-    inner = A
-    while isinstance(inner, Scaled) or (isinstance(inner, Composition) and isinstance(inner.outer, Diagonal)):
-        inner = inner.operator if isinstance(inner, Scaled) else inner.inner
-    if not isinstance(inner, Series):
-        raise ShapeError(f"Expected an operator on a series, got {A!r}.")
-    return inner
+    return _unwrapped(A)[2]
+
+
+def series_norm(A: LinearOperator, steps: int = 2, seed: int = 0) -> float:
+    """The norm of an operator on a series, from below: the largest norm of its frames, in the memory of one frame.
+
+    Frames share no data, so nothing is gained by iterating on all of them. Each gets `steps` power steps from where the
+    last one ended, for frames see alike; the `FINALISTS` that then look largest are followed to the end.
+    """
+    factor, weights, series, support = _unwrapped(A)
+
+    def frame(t: int) -> LinearOperator:
+        part = series.frame_operator(t)
+        if support is not None:
+            part = part @ Diagonal(support, cast(Space, part.domain))
+        if weights is None:
+            return part
+        space = cast(Space, series.range)
+        return Diagonal(series.frame_data(weights.expand(space.shape), t), cast(Space, part.range)) @ part
+
+    x = series.frame.random(torch.Generator().manual_seed(seed)).to(series.device)
+    lengths = []
+    for t in range(series.frames):
+        x, length = _power_steps(frame(t), x, steps)
+        lengths.append(length)
+    finalists = sorted(range(series.frames), key=lambda t: -lengths[t])[:FINALISTS]
+    return abs(factor) * max(frame(t).norm(seed) for t in finalists)
+
+
+def _power_steps(A: LinearOperator, x: Tensor, steps: int) -> tuple[Tensor, float]:
+    """An image nearer to the largest singular vector of A, and |A^H A x| / |x| of the last step."""
+    start, length = x, 0.0
+    for _ in range(steps):
+        x = A.gram(x)
+        length = float(norm(x))
+        if length == 0.0:  # this frame sees nothing of x
+            return start, 0.0
+        x = x / length
+    return x, length
+
+
+def _unwrapped(A: LinearOperator) -> tuple[complex, Tensor | None, Series, Tensor | None]:
+    """(factor, weights, series, support) of `factor * weights @ series @ support`, in whatever order they were put on.
+
+    Weights multiply the data; a support multiplies every frame alike.
+    """
+    factor: complex = 1.0
+    weights = support = None
+    while not isinstance(A, Series):
+        if isinstance(A, Scaled):
+            factor, A = factor * A.factor, A.operator
+        elif isinstance(A, Composition) and isinstance(A.outer, Diagonal):
+            weights, A = A.outer.weights if weights is None else weights * A.outer.weights, A.inner
+        elif isinstance(A, Composition) and isinstance(A.inner, Diagonal) and A.inner.weights.ndim < 4:
+            support, A = A.inner.weights if support is None else support * A.inner.weights, A.outer
+        else:
+            raise ShapeError(f"Expected an operator on a series, got {A!r}.")
+    return factor, weights, A, support

@@ -73,6 +73,12 @@ class Frames(Series):
         frames = [op.H._forward(block) for op, block in zip(self.operators, y, strict=True)]
         return torch.stack(frames, dim=self._time_axis)
 
+    def frame_operator(self, t: int) -> LinearOperator:
+        return self.operators[t]
+
+    def frame_data(self, y: Blocks, t: int) -> Tensor:
+        return y.tensors[t]
+
     def frame_normals(self, basis: Tensor, y: Blocks, weights: Any = 1.0) -> tuple[Tensor, Tensor]:
         normals = []
         wide = torch.complex128 if basis.is_complex() else torch.float64

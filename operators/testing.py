@@ -12,6 +12,12 @@ def adjoint_error(operator: LinearOperator, seed: int = 0) -> float:
     """|<Ax, y> - <x, A^H y>| / (|Ax| |y|) for random x and y: about machine precision for a matched pair.
 
     The inner products are real where the domain or the range is real.
+
+    >>> from operators.linear import Diagonal
+    >>> from operators.space import Space
+    >>> weights = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    >>> adjoint_error(Diagonal(weights, Space(("x",), (3,), torch.float64))) < 1e-12
+    True
     """
     generator = torch.Generator().manual_seed(seed)
     x = operator.domain.random(generator).to(operator.device)

@@ -66,6 +66,49 @@ def points_mm(grid: Grid) -> NDArray[np.float64]:
     return np.stack([x, np.zeros_like(x), z], axis=-1).reshape(-1, 3)
 
 
+def grid_through(places_mm: NDArray[np.float64]) -> tuple[AffineGrid | BeamGrid, bool]:
+    """The grid whose points lie at these places of the probe's frame, and whether its columns are beams.
+
+    Parameters
+    ----------
+    places_mm : (depth, lateral, 3) of one plane: a rectangle, or beams that diverge from a point on the axis
+
+    Raises
+    ------
+    InputError
+        If the points are no such grid, to a hundredth of their spacing.
+    """
+    if places_mm.ndim != 3 or places_mm.shape[-1] != 3 or min(places_mm.shape[:2]) < 2:
+        raise InputError(
+            f"The places of an image are (depth, lateral, 3), two or more each way, got {places_mm.shape}."
+        )
+    x, z = places_mm[..., 0], places_mm[..., 2]
+    if not np.isfinite(places_mm).all() or not (z[-1] > z[0]).all():
+        raise InputError("The places of an image are finite and go down, depth along their first axis.")
+    depths, lines = x.shape
+    dx, dz = x[-1] - x[0], z[-1] - z[0]
+    grid: AffineGrid | BeamGrid
+    if np.abs(dx).max() < 1e-3 * dz.max():
+        step = ((z[-1, 0] - z[0, 0]) / (depths - 1), (x[0, -1] - x[0, 0]) / (lines - 1))
+        grid = image_grid((x[0, 0], x[0, -1]), (z[0, 0], z[-1, 0]), step, (places_mm[0, 0, 1],) * 2)
+        wanted = places_mm.reshape(-1, 3)
+    else:
+        angles = np.arctan2(dx, dz)
+        leaning = int(np.abs(angles).argmax())
+        apex = z[0, leaning] - x[0, leaning] / np.tan(angles[leaning])
+        radius = np.hypot(x[:, leaning], z[:, leaning] - apex)
+        spacing = ((angles[-1] - angles[0]) / (lines - 1), (radius[-1] - radius[0]) / (depths - 1))
+        grid = BeamGrid((1, lines, depths), (angles[0], spacing[0]), (radius[0] + apex, spacing[1]), -apex)
+        wanted = places_mm.swapaxes(0, 1).reshape(-1, 3)
+    found = points_mm(grid)
+    smallest = np.linalg.norm(places_mm[1, 0] - places_mm[0, 0])
+    if found.shape != wanted.shape or np.abs(found - wanted).max() > 0.01 * smallest:
+        raise InputError(
+            "The places of the image are neither a rectangle nor beams from one point on the probe's axis."
+        )
+    return grid, isinstance(grid, BeamGrid)
+
+
 def scan_converted(volume: Volume, grid: AffineGrid | None = None) -> Volume:
     """An image of beams on the squares of a picture, by bilinear interpolation; the lowest value outside the sector.
 

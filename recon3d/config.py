@@ -75,6 +75,10 @@ class UltrasoundConfig(Section):
     f_number: float | None = Field(None, ge=0, description="depth over receive aperture; 1.5 by default, 0: all")
     window: Literal["boxcar", "tukey", "hann"] | None = Field(None, description="over that aperture; tukey by default")
     interpolation: Literal["linear", "cubic"] | None = Field(None, description="between samples; cubic by default")
+    pulse_delay_s: float | None = Field(None, ge=0, description="from the beginning of a pulse to its echo's middle")
+    fractional_bandwidth: float | None = Field(None, gt=0, le=2, description="of a filter about the centre frequency")
+    element_width_mm: float | None = Field(None, ge=0, description="makes elements directive; 0: hears all around")
+    attenuation_db_cm_mhz: float | None = Field(None, ge=0, description="of the medium; echoes get back what it took")
 
 
 class SeriesConfig(Section):
@@ -103,6 +107,12 @@ class ImageConfig(Section):
     missing: tuple[int, ...] = Field((), description="slices that are not used, counted from 0")
 
 
+class SeismicConfig(Section):
+    """Which traces of a seismic cube are used, where its file does not decide."""
+
+    mask: Path | None = Field(None, description=".npy (crossline, inline): 1 where a trace was recorded, 0 elsewhere")
+
+
 class ScanConfig(Section):
     """What is known of the scan beyond its file."""
 
@@ -115,6 +125,7 @@ class ScanConfig(Section):
     series: SeriesConfig = SeriesConfig()
     mri: MRIConfig = MRIConfig()
     ultrasound: UltrasoundConfig = UltrasoundConfig()
+    seismic: SeismicConfig = SeismicConfig()
     image: ImageConfig | None = Field(None, description="restore a volume (DICOM, NIfTI) instead of a scan")
 
     @model_validator(mode="after")
@@ -145,11 +156,13 @@ class PreprocessConfig(Section):
 
 
 class EvidenceConfig(Section):
-    """What is written beside the result of a method with a trained model, so that it can be judged."""
+    """What lies beside the result so that it can be judged: of a trained model's, and of traces held out."""
 
     classical: str = Field("auto", description="a method without a model, auto, or none")
     residual: bool = Field(True, description="the misfit to the data, as an image")
     null_space: bool = Field(True, description="the part of the image that the data do not determine")
+    hold_out: float = Field(0, ge=0, le=0.5, description="share of seismic traces hidden in a second run, and scored")
+    hold_out_side: int = Field(1, ge=1, description="traces along a side of the squares that are hidden")
 
 
 class RunConfig(Section):
@@ -160,15 +173,16 @@ class RunConfig(Section):
     backend: Literal["auto", "numba", "astra"] = Field("auto", description="CT projector; the plan says which and why")
     threads: int | None = Field(None, ge=1, description="CPU threads; the cores allotted to the process by default")
     max_memory: str | None = Field(None, description="limit such as 4G; the free memory by default")
+    max_gpu_memory: str | None = Field(None, description="limit on a GPU; its free memory by default")
     micro_batch: int = Field(8, ge=1, description="slices a network sees at once")
     checkpoint_minutes: float = Field(2.0, ge=0, description="minutes between checkpoints; 0 writes one each iteration")
 
-    @field_validator("max_memory", mode="before")
+    @field_validator("max_memory", "max_gpu_memory", mode="before")
     @classmethod
     def _as_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int | float) else value
 
-    @field_validator("max_memory")
+    @field_validator("max_memory", "max_gpu_memory")
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
         if value is not None:

@@ -37,7 +37,11 @@ class AffineGrid:
 
     @classmethod
     def centred(cls, shape: Sequence[int], voxel_mm: float | Sequence[float]) -> AffineGrid:
-        """A grid along the world axes whose centre is the world origin; `voxel_mm` is one length or (z, y, x)."""
+        """A grid along the world axes whose centre is the world origin; `voxel_mm` is one length or (z, y, x).
+
+        >>> AffineGrid.centred((1, 2, 3), (5.0, 2.0, 1.0)).affine[0]  # the world's x of three columns: -1, 0, 1
+        (1.0, 0.0, 0.0, -1.0)
+        """
         z, y, x = _three_lengths(voxel_mm)
         matrix = np.diag([x, y, z, 1.0])
         matrix[:3, 3] = [-(n - 1) / 2 * v for n, v in zip(reversed(_three_counts(shape)), (x, y, z), strict=True)]

@@ -19,7 +19,7 @@ from operators.mri import CartesianEncoding, Encoding
 from operators.mri.kspace import corner_noise
 from operators.normalization import Normalization
 from operators.reduce import norm
-from operators.series import ViewSeries
+from operators.series import Series, ViewSeries, series_norm, subspace
 from operators.space import BlockSpace, Space
 from recon3d.acquisitions import acquisition_for, frame_times_s
 from recon3d.errors import InputError, ModelError, ShapeError
@@ -221,6 +221,21 @@ class Problem:
         return energy / reference
 
     @cached_property
+    def inside(self) -> Tensor | None:
+        """Where the image can differ from zero, a bool tensor that broadcasts to it; None: everywhere.
+
+        Outside the support is vacuum. In MRI no signal comes from where every coil's sensitivity is zero: maps are
+        estimated from signal, and end where it does.
+        """
+        inside = None if self.support is None else self.support > 0
+        still = self.A.still if isinstance(self.A, ViewSeries) else self.A
+        if isinstance(still, Encoding):
+            seen = (still.maps != 0).any(1)
+            seen = seen if "set" in self.domain.axes else seen[0]
+            inside = seen if inside is None else inside & seen
+        return None if inside is None or bool(inside.all()) else inside
+
+    @cached_property
     def supported(self) -> LinearOperator:
         """A for images that vanish outside the support."""
         return self.A if self.support is None else self.A @ Diagonal(self.support, self.domain)
@@ -230,7 +245,8 @@ class Problem:
         """Norm of the whitened operator: a seeded power iteration, so that settings relative to it are reproducible."""
         if self.whole is not None:
             return self.whole.strength
-        strength = self.noise.whiten(self.supported, self.y)[0].norm()
+        whitened = self.noise.whiten(self.supported, self.y)[0]
+        strength = series_norm(whitened) if isinstance(self.A, Series) else whitened.norm()
         if strength == 0.0:
             raise InputError(f"No measurement of '{self.name}' meets the image grid: check the geometry and the grid.")
         return strength
@@ -273,14 +289,20 @@ class Problem:
         Without a `normalization` the image is divided by `image_scale`.
         """
         normalization = normalization or Normalization(scale=self.image_scale)
-        A, y = self.supported, self.y
-        if normalization.offset:
-            offset = torch.full(self.domain.shape, normalization.offset, dtype=self.domain.dtype, device=self.A.device)
-            y = y - A(offset)
-        A, y = self.noise.whiten(A, y)
+        A, y = self.noise.whiten(self.supported, self.beside(normalization.offset))
         scale = 1.0 / (normalization.scale * self.strength)
         noise_std = scale if self.noise.is_known else None
         return Normalised((1.0 / self.strength) * A, y * scale, noise_std, normalization)
+
+    def beside(self, value: float) -> Any:
+        """The data without the part of an image that has this value everywhere (inside the support)."""
+        if not value:
+            return self.y
+        A = self.supported
+        if isinstance(self.A, Series):  # one image at rest, not as many as frames
+            A = subspace(A, torch.ones(self.A.frames, 1, device=A.device))
+        space = cast(Space, A.domain)
+        return self.y - A(torch.full(space.shape, value, dtype=space.dtype, device=A.device))
 
     def volume(self, x: Tensor, **tags: Any) -> Volume:
         """The image as a Volume, in the unit in which it leaves, zero outside the support."""

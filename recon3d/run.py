@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 State = Mapping[str, object]
 """The tensors that an iteration needs to go on, by name; a flat dict."""
@@ -34,6 +37,10 @@ class Run(Protocol):
         """Say something a person should read; it is kept in the record of the run."""
         ...
 
+    def allocate(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Zeros on the device and of the type of `like`: in memory, or on disk where the memory plan asks for that."""
+        ...
+
 
 class SilentRun:
     """A run without progress, files or resume: for Python users and for tests.
@@ -59,3 +66,6 @@ class SilentRun:
 
     def note(self, message: str) -> None:
         self.notes.append(message)
+
+    def allocate(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        return like.new_zeros(tuple(shape))

@@ -25,6 +25,7 @@ TABLES = {
     "policies": "quality_policies",
     "supervised": "quality_supervised",
     "seismic": "quality_seismic",
+    "ultrasound": "quality_ultrasound",
 }
 """Tables with a module of their own, by the first word of the command."""
 PHOTONS = 1e6
@@ -44,14 +45,20 @@ SCORING_SEEDS = (11, 12, 13)
 
 
 def truth(case: str) -> Any:
-    """The volume of a case: "totalseg" (real, needs RECON3D_SAMPLE_DATA) or "drawn-N" of the second generator."""
+    """The volume of a case: "totalseg" (real, needs RECON3D_SAMPLE_DATA), or one of the second generator.
+
+    "drawn-N" has voxels of 3 mm, "fine-N" slices of 1.25 mm, as made of thick ones of 5 mm.
+    """
     import recon3d
     from recon3d.synthetic.ct_scoring import scoring_ct
 
     if case == "totalseg":
         folder = Path(os.environ["RECON3D_SAMPLE_DATA"])
         return recon3d.load(folder / "ct_volume" / "totalseg_example_ct_3mm.nii.gz")
-    return scoring_ct((32, 128, 128), 3.0, int(case.removeprefix("drawn-")))
+    style, _, seed = case.partition("-")
+    if style == "fine":
+        return scoring_ct((64, 96, 96), (1.25, 3.0, 3.0), int(seed))
+    return scoring_ct((32, 128, 128), (3.0, 3.0, 3.0), int(seed))
 
 
 def restored(volume: Any, problem: str, method: str, settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -1,8 +1,9 @@
 """Quality of the diffusion samplers on volumes that nothing was tuned on: tables as Markdown, seconds of one core.
 
 `scripts/quality mbir` prints all tables, `scripts/quality mbir speed wrong-prior` some of them: methods, published
-(2000 levels), speed, reuse, coverage, calibrate (on the training generator), wrong-prior. The MRI rows need a prior: a
-known one, or the file in RECON3D_MRI_PRIOR.
+(2000 levels), speed, reuse, coverage, wrong-prior, and on the training generators fast (settings of DiffusionMBIR) and
+calibrate. Behind a table and a colon is the scan it is made for alone: `speed:mri`, `published:ct`. The MRI rows need a
+prior: a known one, or the file in RECON3D_MRI_PRIOR.
 """
 
 from __future__ import annotations
@@ -26,8 +27,16 @@ ACQUISITIONS: dict[str, dict[str, Any]] = {
     "8 views": {"views": 8},
     "16 views": {"views": 16},
 }
-FAST = {"steps": 100, "sigma_max": 0.7, "cg_steps": 5}
-"""DiffusionMBIR with 100 levels; tuned on one volume of the training generator."""
+DDS: dict[str, dict[str, Any]] = {
+    "hu": {},
+    "maximum": {"data": "proximal", "cg_steps": 1, "noise_weight": 1.0, "eta": 1.0},
+}
+"""DDS as the recipes for CT and MRI (R = 4) have it."""
+FAST: dict[str, dict[str, Any]] = {
+    "hu": {"steps": 100, "sigma_max": 0.7, "cg_steps": 5},
+    "maximum": {"steps": 100, "sigma_max": 0.7},
+}
+"""DiffusionMBIR with 100 levels; tuned on one volume of the training generator each."""
 SAMPLES = 4
 ROWS, COLUMNS = np.ogrid[:SIDE, :SIDE]
 LESION = np.zeros((SLICES, SIDE, SIDE), dtype=bool)
@@ -50,6 +59,10 @@ class Case:
         from recon3d.io.parts import magnitude
 
         return compare(magnitude(volume), self.truth, range=self.range)
+
+
+Row = tuple[str, str, dict[str, Any]]
+"""Name, method, settings."""
 
 
 def ct_case(
@@ -76,11 +89,12 @@ def ct_case(
     return Case(f"CT {seed}, {acquisition}", recon3d.problem_for(scan), truth, load_model("ct-axial"), "hu")
 
 
-def mri_case(seed: int, acceleration: float = 4.0, slices: int = SLICES) -> Case | None:
+def mri_case(seed: int, acceleration: float = 4.0, slices: int = SLICES, *, second: bool = True) -> Case | None:
     """Eight coils around a drawn head, measured from a grid twice as fine, with noise; None without a prior."""
     import recon3d
     from recon3d.priors import list_models, load_model
     from recon3d.synthetic.mri import scan_mri
+    from recon3d.synthetic.mri_anatomy import drawn_mr
     from recon3d.synthetic.mri_scoring import scoring_mri
     from recon3d.volume import Volume
 
@@ -88,13 +102,14 @@ def mri_case(seed: int, acceleration: float = 4.0, slices: int = SLICES) -> Case
     prior = os.environ.get("RECON3D_MRI_PRIOR") or next(iter(known), None)
     if prior is None:
         return None
-    fine = scoring_mri("brain", (slices, 2 * SIDE, 2 * SIDE), (3.0, 1.2, 1.2), seed)
+    shape, voxel_mm = (slices, 2 * SIDE, 2 * SIDE), (3.0, 1.2, 1.2)
+    fine = scoring_mri("brain", shape, voxel_mm, seed) if second else drawn_mr(shape, voxel_mm, seed, family="head")
     scan, target = scan_mri(fine, (SIDE, SIDE), acceleration=acceleration, seed=seed)
     truth = Volume(target, scan.grid)
     return Case(f"MRI {seed}, R = {acceleration:g}", recon3d.problem_for(scan), truth, load_model(prior), "maximum")
 
 
-def run(case: Case, method: str, settings: dict[str, Any]) -> dict[str, Any]:
+def run(case: Case, method: str, settings: dict[str, Any], micro_batch: int = 8) -> dict[str, Any]:
     """One reconstruction: what the tables print."""
     from recon3d.methods import make_method
     from recon3d.run import SilentRun
@@ -102,7 +117,7 @@ def run(case: Case, method: str, settings: dict[str, Any]) -> dict[str, Any]:
     chosen = make_method(method, settings)
     models = {"prior": case.prior} if chosen.roles else {}
     began = time.process_time()
-    silent = SilentRun(micro_batch=min(8, case.problem.domain.shape[-3]))
+    silent = SilentRun(micro_batch=min(micro_batch, case.problem.domain.shape[-3]))
     result = chosen.reconstruct(case.problem, models, silent)  # whether the prior fits is asked elsewhere
     seconds = time.process_time() - began
     score = case.score(result.volume)
@@ -131,39 +146,60 @@ def warm(case: Case) -> None:
     run(case, "dds", {"steps": 2})
 
 
-def methods() -> None:
+def cases(wanted: str, slices: int = SLICES) -> list[Case]:
+    """The scans of a table: "ct", "mri", or both for ""."""
+    found = [
+        ct_case(CT_SEEDS[0], slices=slices) if wanted in ("", "ct") else None,
+        mri_case(MRI_SEEDS[0], slices=slices) if wanted in ("", "mri") else None,
+    ]
+    return [case for case in found if case is not None]
+
+
+def methods(wanted: str = "") -> None:
     """DDS, DiffusionMBIR and the classical methods, on CT and MRI."""
-    for case in [ct_case(CT_SEEDS[0]), mri_case(MRI_SEEDS[0])]:
-        if case is None:
-            continue
-        classical: list[tuple[str, str, dict[str, Any]]] = [
+    for case in cases(wanted):
+        classical: list[Row] = [
             ("fbp (hann)", "fbp", {"filter": "hann"}),
             ("tv, default weight", "tv", {}),
         ]
         if case.range != "hu":
             classical = [("zero-filled", "zero_filled", {}), ("l1-wavelet", "l1_wavelet", {})]
+        coupled = {**DDS[case.range], "steps": 50, "data": "admm_tv"}
         rows = [
             *classical,
-            ("DDS 20", "dds", {"steps": 20}),
-            ("DDS 50", "dds", {"steps": 50}),
-            ("DDS 50, slices apart", "dds", {"steps": 50, "rho": 1e-9, "threshold": 0.0}),
-            ("DDS 50, VE from the prior's largest sigma", "dds", {"steps": 50, "sigma_max": 1e3}),
-            ("DiffusionMBIR, 100 levels", "diffusion_mbir", FAST),
+            *(dds_row(case, n) for n in (20, 50)),
+            ("DDS 50, TV between slices", "dds", coupled),
+            ("DDS 50, the same without", "dds", {**coupled, "rho": 1e-9, "threshold": 0.0}),
+            ("DDS 50, VE from the prior's largest sigma", "dds", {**DDS[case.range], "steps": 50, "sigma_max": 1e3}),
+            ("DiffusionMBIR, 100 levels", "diffusion_mbir", FAST[case.range]),
         ]
         print_table(case, rows)
 
 
-def published() -> None:
+def published(wanted: str = "") -> None:
     """DiffusionMBIR with its 2000 levels beside DDS, on four slices."""
-    for case in [ct_case(CT_SEEDS[0], slices=4), mri_case(MRI_SEEDS[0], slices=4)]:
+    for case in cases(wanted, slices=4):
+        rows = [dds_row(case, n) for n in (20, 50, 100)]
+        rows.append(("DiffusionMBIR, 100 levels", "diffusion_mbir", FAST[case.range]))
+        rows.append(("DiffusionMBIR, 2000 levels as published", "diffusion_mbir", {}))
+        print_table(case, rows)
+
+
+def fast(wanted: str = "") -> None:
+    """Settings of DiffusionMBIR with 100 levels, on a volume of the training generator."""
+    for case in [mri_case(CALIBRATION_SEEDS[0], slices=4, second=False)] if wanted != "ct" else []:
         if case is not None:
-            rows: list[tuple[str, str, dict[str, Any]]] = [(f"DDS {n}", "dds", {"steps": n}) for n in (20, 50, 100)]
-            rows.append(("DiffusionMBIR, 100 levels", "diffusion_mbir", FAST))
-            rows.append(("DiffusionMBIR, 2000 levels as published", "diffusion_mbir", {}))
+            start = {"sigma_max": 0.7}
+            choices: list[dict[str, Any]] = [{}, start, {**start, "cg_steps": 3}, {**start, "cg_steps": 5}]
+            rows = [(str(chosen), "diffusion_mbir", {"steps": 100, **chosen}) for chosen in choices]
             print_table(case, rows)
 
 
-def print_table(case: Case, rows: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
+def dds_row(case: Case, steps: int) -> Row:
+    return f"DDS {steps}", "dds", {**DDS[case.range], "steps": steps}
+
+
+def print_table(case: Case, rows: Sequence[Row]) -> None:
     """One row of Markdown for each (name, method, settings)."""
     warm(case)
     unit = "HU" if case.range == "hu" else "of 1"
@@ -183,42 +219,46 @@ def print_row(name: str, r: dict[str, Any]) -> None:
     )
 
 
-def speed() -> None:
+def speed(wanted: str = "") -> None:
     """PSNR against seconds: each acceleration beside the plain curve, interpolated to the same PSNR."""
-    cases = [ct_case(seed, slices=16) for seed in CT_SEEDS[:1]]  # two micro-batches: reuse saves whole ones
-    mri = mri_case(MRI_SEEDS[0], slices=16)
-    for group in [cases, *([[mri]] if mri else [])]:
-        late = "fbp" if group[0].range == "hu" else "cgls"
-        variants: list[tuple[str, dict[str, Any]]] = [(f"plain {n}", {"steps": n}) for n in (6, 10, 15, 20, 35, 50)]
-        for n in (10, 20):
-            variants += [
-                (f"start from noise of sigma 5, {n}", {"steps": n, "sigma_max": 5.0}),
-                (f"late start ({late}, sigma 0.5), {n}", {"steps": n, "start": late, "sigma_start": 0.5}),
-                (f"hold 2, {n}", {"steps": n, "hold": 2}),
-                (f"slice reuse, {n}", {"steps": n, "reuse": True}),
-                (f"second order, {n}", {"steps": n, "order": 2, "eta": 0.0}),
-            ]
-        variants += [(f"mean of {k} runs of {n}", {"steps": n, "samples": k}) for k, n in ((4, 5), (2, 10), (4, 10))]
-        for case in group:
-            warm(case)
-        print(f"\n### {', '.join(case.name for case in group)}\n")
-        print("| DDS | PSNR dB | s | gain |\n|---|---|---|---|")
-        curve: list[tuple[float, float]] = []
-        for name, settings in variants:
-            found = [run(case, "dds", settings) for case in group]
-            psnr, seconds = (float(np.mean([f[key] for f in found])) for key in ("psnr", "seconds"))
-            if name.startswith("plain"):
-                curve.append((psnr, seconds))
-            gain = ""
-            if not name.startswith("plain"):
-                levels, times = zip(*sorted(curve), strict=True)
-                inside = levels[0] <= psnr <= levels[-1]
-                gain = f"{np.interp(psnr, levels, times) / seconds:.2f}" if inside else f"beyond {levels[-1]:.2f} dB"
-                gain = "below the curve" if psnr < levels[0] else gain
-            print(f"| {name} | {psnr:.2f} | {seconds:.2f} | {gain} |", flush=True)
+    for case in [ct_case(CT_SEEDS[0], slices=16)] if wanted != "mri" else []:
+        speed_of(case, 8)  # two micro-batches: reuse saves whole ones
+    for case in cases("mri", slices=8) if wanted != "ct" else []:
+        speed_of(case, 4)
 
 
-def reuse() -> None:
+def speed_of(case: Case, micro_batch: int) -> None:
+    late = "fbp" if case.range == "hu" else "cgls"
+    variants: list[tuple[str, dict[str, Any]]] = [(f"plain {n}", {"steps": n}) for n in (6, 10, 15, 20, 35, 50)]
+    for n in (10, 20):
+        variants += [
+            (f"start from noise of sigma 5, {n}", {"steps": n, "sigma_max": 5.0}),
+            (f"late start ({late}, sigma 0.5), {n}", {"steps": n, "start": late, "sigma_start": 0.5}),
+            (f"late start ({late}, sigma 0.2), {n}", {"steps": n, "start": late, "sigma_start": 0.2}),
+            (f"hold 2, {n}", {"steps": n, "hold": 2}),
+            (f"slice reuse, {n}", {"steps": n, "reuse": True}),
+            (f"second order, {n}", {"steps": n, "order": 2, "eta": 0.0}),
+        ]
+    variants += [(f"mean of {k} runs of {n}", {"steps": n, "samples": k}) for k, n in ((4, 5), (2, 10), (4, 10))]
+    warm(case)
+    print(f"\n### {case.name}: {case.problem.domain.shape[-3]} x {SIDE} x {SIDE} voxels\n")
+    print("| DDS | PSNR dB | s | gain |\n|---|---|---|---|")
+    curve: list[tuple[float, float]] = []
+    for name, settings in variants:
+        found = run(case, "dds", {**DDS[case.range], **settings}, micro_batch)
+        psnr, seconds = float(found["psnr"]), float(found["seconds"])
+        if name.startswith("plain"):
+            curve.append((psnr, seconds))
+        gain = ""
+        if not name.startswith("plain"):
+            levels, times = zip(*sorted(curve), strict=True)
+            inside = levels[0] <= psnr <= levels[-1]
+            gain = f"{np.interp(psnr, levels, times) / seconds:.2f}" if inside else f"beyond {levels[-1]:.2f} dB"
+            gain = "below the curve" if psnr < levels[0] else gain
+        print(f"| {name} | {psnr:.2f} | {seconds:.2f} | {gain} |", flush=True)
+
+
+def reuse(wanted: str = "") -> None:
     """Slice reuse by the distance of slices: PSNR, and what is left of a lesion that one odd slice alone shows."""
     print("\n### Slice reuse, DDS 20, CT with 8 views\n")
     print("| slices mm | plain dB | reuse dB | lesion kept, plain | lesion kept, reuse |\n|---|---|---|---|---|")
@@ -253,7 +293,7 @@ def spreads(second: bool) -> Iterator[tuple[str, Any, Any]]:
             yield case.name, error[inside], result.uncertainty.data[inside]
 
 
-def calibrate() -> None:
+def calibrate(wanted: str = "") -> None:
     """The factor of the card, on the generator that draws training data."""
     from recon3d.evaluation.coverage import calibration_factor, coverage
 
@@ -267,7 +307,7 @@ def calibrate() -> None:
     print(f"factor {factor:.3g}, coverage {mean:.1f} % ({low:.0f} to {high:.0f} %)")
 
 
-def coverages() -> None:
+def coverages(wanted: str = "") -> None:
     """How often the 90 % intervals of the shipped card cover the truth of the second generator."""
     from recon3d.evaluation.coverage import coverage
     from recon3d.priors import load_model
@@ -319,7 +359,7 @@ def undetermined_of(case: Case, volume: Any) -> Any:
     )
 
 
-def wrong_prior() -> None:
+def wrong_prior(wanted: str = "") -> None:
     """What betrays a prior that does not belong to the scan."""
     from recon3d.config import EvidenceConfig
     from recon3d.methods.roles import misfits
@@ -359,17 +399,20 @@ def main(arguments: Sequence[str]) -> None:
     tables = {
         "methods": methods,
         "published": published,
+        "fast": fast,
         "speed": speed,
         "reuse": reuse,
         "calibrate": calibrate,
         "coverage": coverages,
         "wrong-prior": wrong_prior,
     }
-    unknown = sorted(set(arguments) - set(tables))
-    if unknown:
-        raise SystemExit(f"There is no table '{unknown[0]}': expected some of {', '.join(tables)}.")
-    for name in arguments or tables:
-        tables[name]()
+    asked = [argument.partition(":")[::2] for argument in arguments or tables]
+    for name, wanted in asked:
+        if name not in tables or wanted not in ("", "ct", "mri"):
+            known = ", ".join(tables)
+            raise SystemExit(f"There is no table '{name}:{wanted}': expected {known}, with :ct or :mri or none.")
+    for name, wanted in asked:
+        tables[name](wanted)
 
 
 if __name__ == "__main__":

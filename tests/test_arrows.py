@@ -15,7 +15,7 @@ LEAVES = {"errors", "faults", "run"}
 NOUNS = {"operators", "grid", "volume", "beams", "scan", "acquisitions", "problem"}
 EVERYTHING = {
     *NOUNS, "solvers", "sampling", "sensing", "priors", "methods", "io", "preprocessing", "synthetic", "training",
-    "evaluation", "runtime", "report", "config", "cli", "", *LEAVES,
+    "evaluation", "tuning", "runtime", "report", "batch", "config", "cli", "", *LEAVES,
 }  # fmt: skip
 
 # Room -> rooms it may import, besides itself and the leaves. "" is `recon3d/__init__.py`.
@@ -36,12 +36,14 @@ ARROWS: dict[str, set[str]] = {
     "priors": {"operators"},
     "methods": {"solvers", "sampling", "sensing", "priors", "problem", "volume", "beams", "grid", "operators"},
     "preprocessing": {"scan", "grid", "operators"},
-    "io": {"volume", "scan", "acquisitions", "grid", "preprocessing", "operators"},
+    "io": {"volume", "scan", "acquisitions", "beams", "grid", "preprocessing", "operators"},
     "synthetic": {"scan", "problem", "volume", "grid", "operators"},
     "evaluation": {"volume", "grid"},
     "report": {"volume", "grid", "evaluation"},
     "training": {"priors", "solvers", "synthetic", "io", "evaluation", "volume", "grid", "operators", "config"},
-    "runtime": EVERYTHING - {"cli"},
+    "tuning": {"methods", "evaluation", "problem", "volume", "operators"},
+    "runtime": EVERYTHING - {"batch", "cli"},
+    "batch": EVERYTHING - {"cli"},
     "config": EVERYTHING,
     "cli": EVERYTHING,
     "": EVERYTHING,

@@ -11,6 +11,7 @@ import torch
 
 from operators.blocks import Blocks
 from operators.linear import Diagonal, Identity
+from operators.mri import CartesianEncoding
 from operators.normalization import Normalization
 from operators.space import Space
 from operators.stack import Frames, Stack
@@ -284,3 +285,47 @@ def test_surveys_are_problems_too() -> None:
     assert problem.normalised().A.norm() == pytest.approx(1.0)
     with pytest.raises(ShapeError, match="does not split"):
         problem.slab(0, 1)
+
+
+# Where the image can be
+
+
+def coils(*, sets: int = 0, frames: int = 0) -> Problem:
+    """Two coils, the first column of the first slice (and of the first set) out of sight of both."""
+    maps = torch.full((max(sets, 1), 2, 2, 3, 4), 0.5 + 0.5j, dtype=torch.complex64)
+    maps[0, :, 0, :, 0] = 0
+    mask = torch.ones(frames, 1, 1, 4) if frames else torch.ones(1, 1, 4)
+    A = CartesianEncoding(maps if sets else maps[0], mask)
+    grid = AffineGrid.centred((2, 3, 4), (1.0, 1.0, 1.0))
+    times = tuple(map(float, range(frames))) or None
+    return Problem(A.range.zeros(), A, NoiseModel(), grid, kind="mri", times_s=times)
+
+
+def test_no_signal_comes_from_where_no_coil_sees() -> None:
+    inside = coils().inside
+    assert inside is not None
+    assert inside.shape == (2, 3, 4)
+    assert not inside[0, :, 0].any()
+    assert inside[0, :, 1:].all()
+    assert inside[1].all()
+    of_sets = coils(sets=2).inside
+    assert of_sets is not None
+    assert of_sets.shape == (2, 2, 3, 4)
+    assert torch.equal(of_sets[0], inside)
+    assert of_sets[1].all()
+    of_frames = coils(frames=3).inside
+    assert of_frames is not None
+    assert torch.equal(of_frames, inside)
+    assert coils().slab(1, 2).inside is None
+
+
+def test_nothing_is_outside_the_support() -> None:
+    support = np.ones(SHAPE)
+    support[:, 0] = 0
+    support[:, 1] = 0.5
+    scan = ct_scan()
+    assert problem_for(scan).inside is None
+    inside = problem_for(scan, support=support).inside
+    assert inside is not None
+    assert not inside[:, 0].any()
+    assert inside[:, 1:].all()

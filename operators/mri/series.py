@@ -37,6 +37,12 @@ class CartesianSeries(CartesianEncoding, Series):
         """The fully sampled encoding of one image."""
         return CartesianEncoding(self.maps[0], None, self.encoding, self.coil_batch)
 
+    def frame_operator(self, t: int) -> LinearOperator:
+        return CartesianEncoding(self.maps[0], self.mask[t], self.encoding, self.coil_batch)
+
+    def frame_data(self, y: Tensor, t: int) -> Tensor:
+        return y[t]
+
     def frame_normals(self, basis: Tensor, y: Tensor, weights: Any = 1.0) -> tuple[Tensor, Tensor]:
         if isinstance(weights, Tensor) and weights.numel() > 1:
             return _by_frame(self, basis, y, weights)

@@ -24,7 +24,7 @@ def projector_for(
 
     "auto" takes our matched numba kernels on the CPU and ASTRA on a CUDA device. A stored sparse matrix is no backend:
     for one slice and for sixteen the kernels are as fast or faster, and for four it pays after about a hundred pairs of
-    projections only, at 324 MiB for 256 x 256 pixels and 180 views (see `scripts/benchmark csr`).
+    projections only, at 324 MiB for 256 x 256 pixels and 180 views (`scripts/benchmark csr`, `recon3d doctor`).
 
     Raises
     ------

@@ -10,6 +10,7 @@ import numpy as np
 from operators.errors import GeometryError
 from operators.linear import LinearOperator
 from operators.tomography import joseph3d
+from operators.tomography.cone_rays import ConeTables, cone_tables
 from operators.tomography.geometry import TomographyGeometry
 from operators.tomography.grid import ImageGrid
 from operators.tomography.transform import RayTransform
@@ -43,8 +44,8 @@ class ConeProjector(RayTransform):
     def _check(self, geometry: TomographyGeometry, grid: ImageGrid) -> None:
         _check_in_front(geometry, grid)
 
-    def _ray_tables(self) -> joseph3d.ConeTables:
-        return joseph3d.cone_tables(self.geometry, self.grid)
+    def _ray_tables(self) -> ConeTables:
+        return cone_tables(self.geometry, self.grid)
 
     @property
     def _kernels(self) -> tuple[Callable[[Any, Any, Any], None], Callable[[Any, Any, Any], None]]:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from operators.errors import GeometryError
+from operators.tomography.geometry_checks import check_cone_views, check_stacked_views
+from operators.tomography.orbits import orbit_vectors, parallel_vectors
 
 Kind = Literal["parallel", "fan", "cone"]
 Detector = Literal["flat", "curved"]
@@ -71,65 +73,9 @@ class TomographyGeometry:
         vectors.flags.writeable = False
         object.__setattr__(self, "vectors", vectors)
         if self.kind == "cone":
-            self._check_cone_views()
+            check_cone_views(self)
         else:
-            self._check_views()
-
-    def _check_cone_views(self) -> None:
-        u, v, towards = self.column_step_mm, self.row_step_mm, self.detector_centre_mm - self.ray_source
-        lengths = [np.linalg.norm(vector, axis=1) for vector in (u, v, towards)]
-        if (lengths[0] == 0).any() or (lengths[1] == 0).any():
-            raise GeometryError("A detector needs a column step and a row step that are not zero.")
-        if (lengths[2] == 0).any():
-            raise GeometryError("Rays need a direction, but a source lies on its detector.")
-        across = np.abs((np.cross(u, v) * towards).sum(axis=1)) / (lengths[0] * lengths[1] * lengths[2])
-        if (across < 1e-6).any():
-            view = int(np.argmin(across))
-            raise GeometryError(
-                f"The detector of view {view} is seen edge-on, or its rows run along its columns: "
-                "u, v and the central ray span no space."
-            )
-        if self.detector == "curved":
-            skew = np.abs((u * v).sum(axis=1)) / lengths[1] + np.abs((u * towards).sum(axis=1)) / lengths[2]
-            if (skew > 1e-6 * lengths[0]).any():
-                raise GeometryError(
-                    "The column step of a curved detector is a tangent, at right angles to its rows and to the "
-                    "line from the source to the detector centre."
-                )
-            if (self.half_fan_rad >= math.pi / 2).any():
-                raise GeometryError(
-                    "A curved detector spans less than 180 degrees of its circle; check column_mm, the arc."
-                )
-
-    def _check_views(self) -> None:
-        u, v = self.column_step_mm, self.row_step_mm
-        towards = -self.ray_source if self.kind == "parallel" else self.detector_centre_mm - self.ray_source
-        size = np.linalg.norm(u, axis=1) * np.linalg.norm(towards, axis=1)
-        if (np.linalg.norm(u, axis=1) == 0).any() or (v[:, 2] == 0).any():
-            raise GeometryError("A detector needs a column step and a row step that are not zero.")
-        if (size == 0).any():
-            raise GeometryError("Rays need a direction, but one is zero, or a source lies on its detector.")
-        across = np.abs(u[:, 0] * towards[:, 1] - u[:, 1] * towards[:, 0])
-        if (across < 1e-6 * size).any():
-            view = int(np.argmin(across / size))
-            raise GeometryError(f"The detector of view {view} is seen edge-on: its columns run along the rays.")
-        out_of_slice = np.abs(u[:, 2]) + np.abs(towards[:, 2]) + np.abs(v[:, :2]).sum(axis=1)
-        lengths = np.linalg.norm(u, axis=1) + np.linalg.norm(towards, axis=1) + np.abs(v[:, 2])
-        if (out_of_slice > 1e-9 * lengths).any() or np.ptp(v[:, 2]) > 1e-9 * abs(v[0, 2]):
-            raise GeometryError(
-                f"A {self.kind} geometry is a stack of slices: rays and columns stay in one slice (z), "
-                "rows step along z alone and by the same length in every view."
-            )
-        if np.ptp(self.detector_centre_mm[:, 2]) > 1e-6 * abs(v[0, 2]):
-            raise GeometryError(f"A {self.kind} geometry is a stack of slices: the detector keeps its z in every view.")
-        if self.detector == "curved" and (across < (1 - 1e-9) * size).any():
-            raise GeometryError(
-                "The column step of a curved detector is a tangent, at right angles to the central ray."
-            )
-        if self.detector == "curved" and (self.half_fan_rad >= math.pi / 2).any():
-            raise GeometryError(
-                "A curved detector spans less than 180 degrees of its circle; check column_mm, the arc."
-            )
+            check_stacked_views(self)
 
     @classmethod
     def parallel(
@@ -155,16 +101,14 @@ class TomographyGeometry:
             of a detector offset)
         row_centre_mm : z of the detector centre
         """
-        angles = _checked_angles(angles_rad)
-        _check_positive(column_mm=column_mm, row_mm=row_mm)
-        _check_finite(detector_offset_mm=detector_offset_mm, axis_shift_mm=axis_shift_mm, row_centre_mm=row_centre_mm)
-        across, along = _axes_at(angles)
-        vectors = np.zeros((angles.size, 12))
-        vectors[:, 0:2] = -along  # ASTRA's sign
-        vectors[:, 3:5] = (detector_offset_mm - axis_shift_mm) * across
-        vectors[:, 5] = row_centre_mm
-        vectors[:, 6:8] = column_mm * across
-        vectors[:, 11] = row_mm
+        vectors = parallel_vectors(
+            angles_rad,
+            column_mm,
+            row_mm,
+            detector_offset_mm=detector_offset_mm,
+            axis_shift_mm=axis_shift_mm,
+            row_centre_mm=row_centre_mm,
+        )
         return cls("parallel", vectors, n_rows, n_columns)
 
     @classmethod
@@ -197,30 +141,17 @@ class TomographyGeometry:
         axis_shift_mm : how far the rotation axis lies along +u from the central ray
         row_centre_mm : z of the detector centre
         """
-        angles = _checked_angles(angles_rad)
-        _check_positive(
-            column_mm=column_mm,
-            row_mm=row_mm,
-            source_to_axis_mm=source_to_axis_mm,
-            source_to_detector_mm=source_to_detector_mm,
+        vectors = orbit_vectors(
+            angles_rad,
+            source_to_axis_mm,
+            source_to_detector_mm,
+            column_mm,
+            row_mm,
+            curved=detector == "curved",
+            detector_offset_mm=detector_offset_mm,
+            axis_shift_mm=axis_shift_mm,
+            source_z_mm=row_centre_mm,
         )
-        _check_finite(detector_offset_mm=detector_offset_mm, axis_shift_mm=axis_shift_mm, row_centre_mm=row_centre_mm)
-        if source_to_detector_mm < source_to_axis_mm:
-            raise GeometryError(
-                "The detector must not lie between source and axis: source_to_detector_mm "
-                f"({source_to_detector_mm:g}) is less than source_to_axis_mm ({source_to_axis_mm:g})."
-            )
-        across, along = _axes_at(angles)
-        source = -axis_shift_mm * across - source_to_axis_mm * along
-        turn = detector_offset_mm / source_to_detector_mm if detector == "curved" else 0.0
-        centre_across = source_to_detector_mm * math.sin(turn) if detector == "curved" else detector_offset_mm
-        centre = source + centre_across * across + source_to_detector_mm * math.cos(turn) * along
-        vectors = np.zeros((angles.size, 12))
-        vectors[:, 0:2] = source
-        vectors[:, 3:5] = centre
-        vectors[:, [2, 5]] = row_centre_mm
-        vectors[:, 6:8] = column_mm * (math.cos(turn) * across - math.sin(turn) * along)
-        vectors[:, 11] = row_mm
         return cls("fan", vectors, n_rows, n_columns, detector)
 
     @classmethod
@@ -234,6 +165,7 @@ class TomographyGeometry:
         n_rows: int = 1,
         row_mm: float = 1.0,
         *,
+        advance_mm: float = 0.0,
         detector: Detector = "flat",
         detector_offset_mm: float = 0.0,
         row_offset_mm: float = 0.0,
@@ -241,71 +173,31 @@ class TomographyGeometry:
         tilt_rad: float = 0.0,
         source_z_mm: float = 0.0,
     ) -> TomographyGeometry:
-        """Cone beam on a circle: at angle 0 the source lies at y = -source_to_axis_mm, columns step along +x, rows +z.
+        """Cone beam on a circle or helix: at angle 0 the source is at y = -source_to_axis_mm, columns step +x, rows +z.
 
         Parameters
         ----------
-        angles_rad : any list of source angles, from x towards y
+        angles_rad : any list of source angles, from x towards y; of a helix they count turns, and run beyond 2 pi
         source_to_axis_mm : distance from source to rotation axis, along the central ray
         source_to_detector_mm : distance from source to detector along the central ray; the radius of a curved detector
         n_columns, column_mm, n_rows, row_mm : detector pixels and their pitch *on the detector* (columns along the arc
             where it is curved)
+        advance_mm : how far source and detector advance along z for each full turn of the angles; not zero for a helix
         detector : "flat" or "curved" (cylinder around the source, along the rows' direction)
         detector_offset_mm : how far the detector centre lies along +u (along the arc) from the central ray
         row_offset_mm : how far the detector centre lies along +v from the central ray
         axis_shift_mm : how far the rotation axis lies along +u from the central ray
         tilt_rad : turn of the detector about the central ray, from u towards v
-        source_z_mm : z of the circle on which the source turns
+        source_z_mm : z of the circle on which the source turns; of a helix, half way between the smallest and the
+            largest angle
         """
-        return cls.helical(
+        vectors = orbit_vectors(
             angles_rad,
-            0.0,
             source_to_axis_mm,
             source_to_detector_mm,
-            n_columns,
             column_mm,
-            n_rows,
             row_mm,
-            detector=detector,
-            detector_offset_mm=detector_offset_mm,
-            row_offset_mm=row_offset_mm,
-            axis_shift_mm=axis_shift_mm,
-            tilt_rad=tilt_rad,
-            source_z_mm=source_z_mm,
-        )
-
-    @classmethod
-    def helical(
-        cls,
-        angles_rad: ArrayLike,
-        advance_mm: float,
-        source_to_axis_mm: float,
-        source_to_detector_mm: float,
-        n_columns: int,
-        column_mm: float = 1.0,
-        n_rows: int = 1,
-        row_mm: float = 1.0,
-        *,
-        detector: Detector = "flat",
-        detector_offset_mm: float = 0.0,
-        row_offset_mm: float = 0.0,
-        axis_shift_mm: float = 0.0,
-        tilt_rad: float = 0.0,
-        source_z_mm: float = 0.0,
-    ) -> TomographyGeometry:
-        """Cone beam on a helix: source and detector advance along z by `advance_mm` for each full turn of the angles.
-
-        Half way between the smallest and the largest angle the source stands at `source_z_mm`. Angles count turns, so
-        they run beyond 2 pi. Everything else is as for `cone`.
-        """
-        angles = _checked_angles(angles_rad)
-        _check_positive(
-            column_mm=column_mm,
-            row_mm=row_mm,
-            source_to_axis_mm=source_to_axis_mm,
-            source_to_detector_mm=source_to_detector_mm,
-        )
-        _check_finite(
+            curved=detector == "curved",
             advance_mm=advance_mm,
             detector_offset_mm=detector_offset_mm,
             row_offset_mm=row_offset_mm,
@@ -313,23 +205,6 @@ class TomographyGeometry:
             tilt_rad=tilt_rad,
             source_z_mm=source_z_mm,
         )
-        if source_to_detector_mm < source_to_axis_mm:
-            raise GeometryError(
-                "The detector must not lie between source and axis: source_to_detector_mm "
-                f"({source_to_detector_mm:g}) is less than source_to_axis_mm ({source_to_axis_mm:g})."
-            )
-        across, along, up = np.zeros((3, angles.size, 3))
-        across[:, :2], along[:, :2] = _axes_at(angles)
-        up[:, 2] = 1.0
-        u_hat = math.cos(tilt_rad) * across + math.sin(tilt_rad) * up
-        v_hat = math.cos(tilt_rad) * up - math.sin(tilt_rad) * across
-        turns = (angles - 0.5 * (angles.min() + angles.max())) / (2 * math.pi)
-        source = -axis_shift_mm * across - source_to_axis_mm * along + (source_z_mm + advance_mm * turns)[:, None] * up
-        turn = detector_offset_mm / source_to_detector_mm if detector == "curved" else 0.0
-        centre_across = source_to_detector_mm * math.sin(turn) if detector == "curved" else detector_offset_mm
-        centre = source + centre_across * u_hat + source_to_detector_mm * math.cos(turn) * along + row_offset_mm * v_hat
-        step = column_mm * (math.cos(turn) * u_hat - math.sin(turn) * along)
-        vectors = np.concatenate((source, centre, step, row_mm * v_hat), axis=1)
         return cls("cone", vectors, n_rows, n_columns, detector)
 
     @classmethod
@@ -507,31 +382,3 @@ class TomographyGeometry:
             f"TomographyGeometry(kind={self.kind!r}, vectors={self.vectors.tolist()!r}, n_rows={self.n_rows}, "
             f"n_columns={self.n_columns}, detector={self.detector!r})"
         )
-
-
-def _axes_at(angles_rad: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Unit vectors (view, 2) along the columns and along the central ray, away from the source."""
-    cos, sin = np.cos(angles_rad), np.sin(angles_rad)
-    return np.stack((cos, sin), axis=1), np.stack((-sin, cos), axis=1)
-
-
-def _checked_angles(angles_rad: ArrayLike) -> FloatArray:
-    angles = np.asarray(angles_rad, dtype=np.float64)
-    if angles.ndim != 1 or angles.size == 0:
-        raise GeometryError(f"angles_rad is a list of at least one angle, got shape {angles.shape}.")
-    if not np.isfinite(angles).all():
-        first = int(np.flatnonzero(~np.isfinite(angles))[0])
-        raise GeometryError(f"angles_rad[{first}] is {angles[first]}; every view needs a finite angle.")
-    return angles
-
-
-def _check_positive(**lengths_mm: float) -> None:
-    for name, value in lengths_mm.items():
-        if not (math.isfinite(value) and value > 0):
-            raise GeometryError(f"{name} must be a positive length in mm, got {value}.")
-
-
-def _check_finite(**lengths_mm: float) -> None:
-    for name, value in lengths_mm.items():
-        if not math.isfinite(value):
-            raise GeometryError(f"{name} must be a finite length in mm, got {value}.")

@@ -186,18 +186,21 @@ def _store_projections(block: Any, first: int, scale: Any, data: Any) -> None:
                 data[batch, view, row, column] = block[view, column, lane] * scale[view, column]
 
 
+def _workspace(volume: NDArray[Any], tables: RayTables) -> tuple[NDArray[Any], ...]:
+    """The slices of all volumes, the ray length per row, and room for an image, one transposed, and projections."""
+    n_y, n_x = volume.shape[2:]
+    step = tables.step_mm.astype(volume.dtype)
+    image, image_t = (empty_lanes(n, m + 2, dtype=volume.dtype) for n, m in ((n_y, n_x), (n_x, n_y)))
+    return volume.reshape(-1, n_y, n_x), step, image, image_t, empty_lanes(*step.shape, dtype=volume.dtype)
+
+
 def project(volume: NDArray[Any], tables: RayTables, projections: NDArray[Any]) -> None:
     """Write the line integrals of `volume` (batch, z, y, x) to `projections` (batch, view, row, column).
 
     Both are contiguous and of one dtype, float32 or float64; slice z is seen by row z. Beside them it holds two images
     and one set of projections of sixteen slices.
     """
-    n_y, n_x = volume.shape[2:]
-    slices = volume.reshape(-1, n_y, n_x)
-    step = tables.step_mm.astype(volume.dtype)
-    image = empty_lanes(n_y, n_x + 2, dtype=volume.dtype)
-    image_t = empty_lanes(n_x, n_y + 2, dtype=volume.dtype)
-    block = empty_lanes(*step.shape, dtype=volume.dtype)
+    slices, step, image, image_t, block = _workspace(volume, tables)
     for first in range(0, slices.shape[0], LANES):
         _load_image(slices, first, image, image_t)
         block[:] = 0
@@ -208,12 +211,7 @@ def project(volume: NDArray[Any], tables: RayTables, projections: NDArray[Any]) 
 
 def backproject(projections: NDArray[Any], tables: RayTables, volume: NDArray[Any]) -> None:
     """Write to `volume` (batch, z, y, x) the transpose of `project`, applied to `projections`."""
-    n_y, n_x = volume.shape[2:]
-    slices = volume.reshape(-1, n_y, n_x)
-    step = tables.step_mm.astype(volume.dtype)
-    image = empty_lanes(n_y, n_x + 2, dtype=volume.dtype)
-    image_t = empty_lanes(n_x, n_y + 2, dtype=volume.dtype)
-    block = empty_lanes(*step.shape, dtype=volume.dtype)
+    slices, step, image, image_t, block = _workspace(volume, tables)
     for first in range(0, slices.shape[0], LANES):
         load_projections(projections, first, step, block)
         _backproject(block, *tables.along_y, image)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
+from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
@@ -11,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from operators.errors import DeviceError, GeometryError
+from operators.errors import GeometryError
 from operators.linear import LinearOperator
 from operators.space import Space
-from operators.ultrasound import kernels
+from operators.ultrasound import loops_cpu as cpu
+from operators.ultrasound import loops_torch as gpu
+from operators.ultrasound.tables import WINDOWS, Receive, Tables
 from operators.ultrasound.transmits import Transmits
 
 _LEAST_SAMPLES = 4
@@ -24,9 +27,10 @@ class BornModel(LinearOperator):
     """Baseband echoes (transmit, element, sample) of a complex reflectivity q on points, without multiple scattering.
 
     ``y_te(n) = sum_k q_k w_te(k) d(n - f_s tau_te(k)) exp(-2 pi i f_d tau_te(k))``, where tau is the way there and back
-    counted from the first sample, d the interpolation kernel and w the receive window times the strength of the wave
-    at the point. The pulse is the matter of `Demodulation`. The adjoint is delay-and-sum without division by the
-    weights (Perrot et al., Ultrasonics 111 (2021) 106309); `delay_and_sum` divides.
+    counted from the first sample, d the interpolation kernel and w the receive window times the directivity of the
+    element and the strength of the wave at the point. The pulse is the matter of `Demodulation`. The adjoint is
+    delay-and-sum without division by the weights (Perrot et al., Ultrasonics 111 (2021) 106309), which `delay_and_sum`
+    does.
 
     Parameters
     ----------
@@ -43,6 +47,10 @@ class BornModel(LinearOperator):
     f_number : depth over width of the receive aperture; 0 for all elements
     window : boxcar, tukey (flat over the inner half) or hann, over that aperture
     interpolation : linear, or cubic (Keys, IEEE TASSP 29 (1981) 1153)
+    element_width_mm : of the elements along x, whose faces lie across z; they hear in the main lobe of a piston in a
+        rigid baffle, ``sinc(w sin(theta) / lambda)`` (Selfridge et al., APL 37 (1980) 35). 0 hears all around
+    attenuation_db_cm_mhz : of the medium, at the centre frequency, on both ways
+    spreading : whether spherical waves weaken by 1 / distance on both ways, with strength 1 at 1 mm or at the probe
     """
 
     domain: Space
@@ -64,15 +72,16 @@ class BornModel(LinearOperator):
         f_number: float = 1.5,
         window: str = "tukey",
         interpolation: str = "cubic",
+        element_width_mm: float = 0.0,
+        attenuation_db_cm_mhz: float = 0.0,
+        spreading: bool = False,
         domain_axes: Sequence[str] = ("z", "y", "x"),
         dtype: torch.dtype = torch.complex64,
         device: torch.device | str = "cpu",
     ) -> None:
-        if torch.device(device).type != "cpu":
-            raise DeviceError(f"Delay-and-sum computes on the CPU; on {device} there is none yet. Use device='cpu'.")
-        if window not in kernels.WINDOWS or interpolation not in ("linear", "cubic"):
+        if window not in WINDOWS or interpolation not in ("linear", "cubic"):
             raise GeometryError(
-                f"Receive windows are {', '.join(kernels.WINDOWS)} and interpolations linear and cubic, got "
+                f"Receive windows are {', '.join(WINDOWS)} and interpolations linear and cubic, got "
                 f"'{window}' and '{interpolation}'."
             )
         if not (sampling_hz > 0 and centre_hz > 0 and f_number >= 0 and samples >= _LEAST_SAMPLES):
@@ -80,9 +89,15 @@ class BornModel(LinearOperator):
                 f"Traces need positive frequencies, an f-number of at least 0 and {_LEAST_SAMPLES} samples, got "
                 f"{sampling_hz:g} Hz, {centre_hz:g} Hz, {f_number:g} and {samples}."
             )
+        if not (0 <= element_width_mm < np.inf and 0 <= attenuation_db_cm_mhz < np.inf):
+            raise GeometryError(
+                f"Elements have a width and media an attenuation of at least 0, got {element_width_mm:g} mm and "
+                f"{attenuation_db_cm_mhz:g} dB/cm/MHz."
+            )
         super().__init__(
             Space(tuple(domain_axes), tuple(domain_shape), dtype),
             Space(("transmit", "element", "sample"), (len(transmits), len(elements_mm), samples), dtype),
+            device,
         )
         self.points_mm = np.asarray(points_mm, dtype=float)
         if self.points_mm.shape != (self.domain.size, 3):
@@ -92,9 +107,14 @@ class BornModel(LinearOperator):
         self.first_sample_s = np.broadcast_to(np.asarray(first_sample_s, dtype=float), (len(transmits),))
         self.slowness_s_mm = np.broadcast_to(np.asarray(slowness_s_mm, dtype=float), (self.domain.size,))
         self.f_number, self.window, self.interpolation = float(f_number), window, interpolation
+        self.element_width_mm, self.spreading = float(element_width_mm), spreading
+        self.attenuation_db_cm_mhz = float(attenuation_db_cm_mhz)
 
     def delay_and_sum(self, y: Tensor) -> Tensor:
-        """The image: echoes averaged with their weights, 0 where no trace reaches. `y` is baseband (the range)."""
+        """The image: echoes averaged with their weights, 0 where no trace reaches. `y` is baseband (the range).
+
+        What attenuation and spreading took is given back: the image of one reflector is its q.
+        """
         return self.H(y) * self._inverse_weights
 
     def coherence(self, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,63 +132,69 @@ class BornModel(LinearOperator):
         return image * self._inverse_weights, factor.clamp(0.0, 1.0)
 
     def _forward(self, x: Tensor) -> Tensor:
-        return self._each(x, len(self.domain.shape), self.range.shape, self._spread)
+        batch = x.shape[: x.ndim - len(self.domain.shape)]
+        traces = [
+            self._loops.spread(q.ravel(), self._tables, self.range.shape) for q in x.reshape(-1, self.domain.size)
+        ]
+        return torch.stack(traces).reshape(*batch, *self.range.shape)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self._beamformed(y)[0]
 
-    def _spread(self, image: NDArray[Any], data: NDArray[Any]) -> None:
-        kernels.spread(image.reshape(-1, 2), *self._tables, self._cubic, data)
-
     def _beamformed(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum of the delayed echoes, and over elements of the squares of what each of them gives."""
         batch = y.shape[:-3]
-        energy = torch.empty((*batch, self.domain.size), dtype=y.real.dtype)
-        rows = iter(energy.reshape(-1, self.domain.size).numpy())
-
-        def one(data: NDArray[Any], image: NDArray[Any]) -> None:
-            kernels.delay_and_sum(data, *self._tables, self._cubic, image.reshape(-1, 2), next(rows))
-
-        image = self._each(y, 3, self.domain.shape, one)
-        return image, energy.reshape(*batch, *self.domain.shape)
-
-    def _each(
-        self, source: Tensor, axes: int, shape: Sequence[int], function: Callable[[NDArray[Any], NDArray[Any]], None]
-    ) -> Tensor:
-        """`function(source, target)` for each element of the batch, on pairs of real numbers."""
-        batch = source.shape[: source.ndim - axes]
-        target = torch.zeros((*batch, *shape), dtype=source.dtype)
-        given = torch.view_as_real(source.detach().resolve_conj().contiguous())
-        pairs = given.reshape(-1, *given.shape[len(batch) :]).numpy()
-        for data, out in zip(pairs, torch.view_as_real(target).reshape(-1, *shape, 2).numpy(), strict=True):
-            function(data, out)
-        return target
+        parts = [self._loops.delay_and_sum(data, self._tables) for data in y.reshape(-1, *self.range.shape)]
+        image, energy = (torch.stack(part).reshape(*batch, *self.domain.shape) for part in zip(*parts, strict=True))
+        return image, energy
 
     @property
-    def _cubic(self) -> bool:
-        return self.interpolation == "cubic"
+    def _loops(self) -> ModuleType:
+        """numba on the CPU, torch on other devices; both have the same functions."""
+        return cpu if self.device.type == "cpu" else gpu
 
     @cached_property
-    def _tables(self) -> tuple[Any, ...]:
-        """What the kernels need to know of points, elements and transmits, delays in samples."""
-        real = np.float64 if self.domain.dtype == torch.complex128 else np.float32
+    def _tables(self) -> Tables:
+        """What the loops need to know of points, elements and transmits, delays in samples."""
         wavelength = 1.0 / (self.centre_hz * float(np.mean(self.slowness_s_mm)))
         times = self.transmits.times_s(self.points_mm, self.slowness_s_mm, wavelength)
-        delays = (times - self.first_sample_s[:, None]) * self.sampling_hz
-        weights = self.transmits.weights(self.points_mm, wavelength)
-        arrays = (self.points_mm, self.slowness_s_mm * self.sampling_hz, self.elements_mm, delays, weights)
-        turns = self.demodulation_hz / self.sampling_hz
-        window = kernels.WINDOWS[self.window]
-        return (*(np.ascontiguousarray(a, dtype=real) for a in arrays), self.f_number, window, turns)
+        weight = self.transmits.weights(self.points_mm, wavelength)
+        nepers_per_mm = self.attenuation_db_cm_mhz * 1e-6 * self.centre_hz / 10 * np.log(10) / 20
+        loss = self._transmit_loss(times / self.slowness_s_mm, nepers_per_mm)
+        return Tables.of(
+            self.domain.dtype,
+            self.device,
+            points=self.points_mm,
+            samples_per_mm=self.slowness_s_mm * self.sampling_hz,
+            elements=self.elements_mm,
+            transmit_delay=(times - self.first_sample_s[:, None]) * self.sampling_hz,
+            transmit_weight=weight * loss,
+            transmit_loss=loss,
+            how=Receive(
+                self.f_number,
+                WINDOWS[self.window],
+                self.element_width_mm / wavelength,
+                nepers_per_mm,
+                self.spreading,
+                self.demodulation_hz / self.sampling_hz,
+                self.interpolation == "cubic",
+            ),
+        )
+
+    def _transmit_loss(self, path_mm: NDArray[np.float64], nepers_per_mm: float) -> NDArray[np.float64]:
+        """What is left of each wave after its way, (transmit, point)."""
+        loss = np.exp(-nepers_per_mm * np.maximum(path_mm, 0.0))
+        focus = self.transmits.focus_mm[:, None]
+        if self.spreading:
+            from_source = np.where(focus <= 0, np.maximum(path_mm - focus, 1e-3), 1.0)
+            loss *= np.where(focus <= 0, np.maximum(-focus, 1.0) / from_source, 1.0)
+        return np.asarray(loss)
 
     @cached_property
     def _coverage(self) -> tuple[Tensor, Tensor]:
-        """Per point: the sum of the weights of its recorded echoes, and over elements the sum of their squares."""
-        points, slowness, elements, delays, weights, f_number, window, _ = self._tables
-        sums = np.empty((2, self.domain.size), points.dtype)
-        samples = self.range.shape[-1]
-        kernels.coverage(samples, points, slowness, elements, delays, weights, f_number, window, sums[0], sums[1])
-        total, squares = torch.from_numpy(sums.reshape(2, *self.domain.shape))
-        return total, squares
+        """Per point: what its recorded echoes add up to where q is 1, and over elements the squares of theirs."""
+        total, squares = self._loops.coverage(self.range.shape[-1], self._tables)
+        return total.reshape(self.domain.shape), squares.reshape(self.domain.shape)
 
     @property
     def _inverse_weights(self) -> Tensor:
@@ -190,10 +216,12 @@ class BornModel(LinearOperator):
     def _with(self, **changes: Any) -> BornModel:
         names = (
             "points_mm", "elements_mm", "transmits", "sampling_hz", "first_sample_s", "centre_hz", "demodulation_hz",
-            "slowness_s_mm", "f_number", "window", "interpolation",
+            "slowness_s_mm", "f_number", "window", "interpolation", "element_width_mm", "attenuation_db_cm_mhz",
+            "spreading",
         )  # fmt: skip
         own = {name: getattr(self, name) for name in names}
         own |= {"samples": self.range.shape[-1], "domain_axes": self.domain.axes, "dtype": self.domain.dtype}
+        own["device"] = self.device
         return BornModel(self.domain.shape, **(own | changes))
 
 

@@ -25,7 +25,8 @@ class Transmits:
         virtual sources behind the array, 0 for a source at the origin itself, positive for a focus in the body
     directions : (transmit, 3), unit vectors
     origins_mm : (transmit, 3)
-    widths_mm : (transmit,), width of the active aperture; of focused waves it sets how wide the beam is
+    widths_mm : (transmit,), width of the active aperture; of focused waves it sets how wide the beam is, of sources at
+        the origin (elements, focus 0) how directive they are; infinite where it is not known
     """
 
     focus_mm: Floats
@@ -38,8 +39,9 @@ class Transmits:
         shapes = {"directions": (*n, 3), "origins_mm": (*n, 3), "widths_mm": n}
         for name, shape in shapes.items():
             if np.shape(getattr(self, name)) != shape:
-                raise GeometryError(f"{len(self)} transmits need {name} of shape {shape}, got "
-                                    f"{np.shape(getattr(self, name))}.")
+                raise GeometryError(
+                    f"{len(self)} transmits need {name} of shape {shape}, got {np.shape(getattr(self, name))}."
+                )
         if np.isnan(self.focus_mm).any() or not np.isfinite([*self.directions.flat, *self.origins_mm.flat]).all():
             raise GeometryError("Foci, directions and origins of transmits are numbers, got NaN or infinite ones.")
         if np.abs(np.linalg.norm(self.directions, axis=1) - 1).max() > 1e-6:
@@ -59,9 +61,7 @@ class Transmits:
     ) -> Transmits:
         """Transmits by focus and angles: polar from z, azimuth from x towards y; negative polar angles steer to -x."""
         focus, polar, azimuth = np.broadcast_arrays(np.atleast_1d(focus_mm), polar_rad, azimuth_rad)
-        directions = np.stack(
-            [np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], axis=1
-        )
+        directions = np.stack([np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)], axis=1)
         origins = np.zeros((len(focus), 3)) if origins_mm is None else np.asarray(origins_mm, dtype=float)
         widths = np.broadcast_to(np.asarray(widths_mm, dtype=float), focus.shape)
         return cls(focus.astype(float), directions, np.broadcast_to(origins, (len(focus), 3)), widths)
@@ -72,9 +72,9 @@ class Transmits:
         return cls.steered(np.full(np.shape(np.atleast_1d(angles_rad)), np.inf), angles_rad)
 
     @classmethod
-    def elements(cls, positions_mm: Floats) -> Transmits:
-        """One transmit of each of these elements (all of them: full matrix capture)."""
-        return cls.steered(np.zeros(len(positions_mm)), 0.0, origins_mm=positions_mm)
+    def elements(cls, positions_mm: Floats, width_mm: float = np.inf) -> Transmits:
+        """One transmit of each of these elements (all of them: full matrix capture), directive by their width."""
+        return cls.steered(np.zeros(len(positions_mm)), 0.0, origins_mm=positions_mm, widths_mm=width_mm)
 
     def times_s(self, points_mm: Floats, slowness_s_mm: Floats, wavelength_mm: float) -> Floats:
         """When each wave passes each point, (transmit, point).
@@ -110,14 +110,20 @@ class Transmits:
         return float(4 / np.pi * wavelength_mm * f_number**2)
 
     def weights(self, points_mm: Floats, wavelength_mm: float) -> Floats:
-        """How much of each wave a point gets, (transmit, point): 1, but for focused ones the cosine-shaped beam.
+        """How much of each wave a point gets, (transmit, point): 1 of plane and diverging waves, else its beam.
 
-        The beam is as wide as the aperture at the probe, narrows to the diffraction limit 1.2 lambda F# at the focus
-        and widens again; a focused wave whose aperture is unknown (infinite) reaches every point.
+        The cosine-shaped beam of a focused wave is as wide as the aperture at the probe, narrows to the diffraction
+        limit 1.2 lambda F# at the focus and widens again. An element sends in the main lobe of its width along x. A
+        wave whose aperture is unknown (infinite) reaches every point.
         """
         weights = np.ones((len(self), len(points_mm)))
-        for k in np.flatnonzero(np.isfinite(self.focus_mm) & (self.focus_mm > 0) & np.isfinite(self.widths_mm)):
+        for k in np.flatnonzero(np.isfinite(self.focus_mm) & (self.focus_mm >= 0) & np.isfinite(self.widths_mm)):
             from_focus = points_mm - self.origins_mm[k] - self.focus_mm[k] * self.directions[k]
+            if self.focus_mm[k] == 0:
+                sine = np.abs(from_focus[:, 0]) / np.maximum(np.linalg.norm(from_focus, axis=1), 1e-6)
+                turns = self.widths_mm[k] / wavelength_mm * sine
+                weights[k] = np.where(turns < 1, np.sinc(turns), 0.0)
+                continue
             along = from_focus @ self.directions[k]
             across = np.linalg.norm(from_focus - along[:, None] * self.directions[k], axis=1)
             f_number = self.focus_mm[k] / self.widths_mm[k]

@@ -40,6 +40,7 @@ _BUILT_IN = {
     "mri": "recon3d.acquisitions.mri:mri",
     "seismic": "recon3d.acquisitions.seismic:seismic",
     "ultrasound": "recon3d.acquisitions.ultrasound:ultrasound",
+    "beamformed": "recon3d.acquisitions.beamformed:beamformed",
     "image": "recon3d.acquisitions.image:image",
 }
 _REGISTRY: dict[str, Acquisition] = {}

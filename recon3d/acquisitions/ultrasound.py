@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -32,8 +33,11 @@ def ultrasound(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOp
     The acquisition states ``elements_mm`` (element, 3), ``sampling_hz``, ``centre_hz``, ``demodulation_hz`` (of
     baseband data), ``sound_speed_m_s`` (one number, or one a layer with ``layer_tops_mm``), and of each transmit
     ``focus_mm``, ``polar_rad``, ``azimuth_rad``, ``origins_mm``, ``widths_mm`` and ``first_sample_s``, as
-    `operators.ultrasound.Transmits` has them. ``f_number``, ``window`` and ``interpolation`` shape the beams;
-    ``fractional_bandwidth`` gives the echoes a Gaussian pulse (and delay-and-sum its matched filter).
+    `operators.ultrasound.Transmits` has them. ``f_number``, ``window``, ``interpolation`` and ``element_width_mm``
+    shape the beams; ``attenuation_db_cm_mhz`` and ``spreading`` weaken echoes, which delay-and-sum gives back;
+    ``fractional_bandwidth`` gives the echoes a Gaussian pulse (and delay-and-sum its matched filter), and
+    ``pulse_delay_s`` is how long after its beginning the middle of that pulse comes: files whose times count from the
+    beginning of the transmission show every reflector deeper by that without it.
     """
     check_ultrasound(scan)
     known = scan.acquisition
@@ -53,13 +57,16 @@ def ultrasound(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOp
         transmits_of(scan),
         samples=shape[-1],
         sampling_hz=sampling_hz,
-        first_sample_s=np.asarray(known["first_sample_s"], dtype=float),
+        first_sample_s=first_sample_s(known),
         centre_hz=centre_hz,
         demodulation_hz=carrier_hz,
         slowness_s_mm=mean_slowness(points[:, 2], sound_speed_m_s(scan)[0], tops),
         f_number=float(cast(float, known.get("f_number", 1.5))),
         window=str(known.get("window", "tukey")),
         interpolation=str(known.get("interpolation", "cubic")),
+        element_width_mm=float(cast(float, known.get("element_width_mm", 0.0))),
+        attenuation_db_cm_mhz=float(cast(float, known.get("attenuation_db_cm_mhz", 0.0))),
+        spreading=bool(known.get("spreading", False)),
         domain_axes=axes,
         dtype=wide,
         device=device,
@@ -69,6 +76,12 @@ def ultrasound(scan: Scan, device: torch.device, dtype: torch.dtype) -> LinearOp
         width = None if bandwidth is None else float(cast(float, bandwidth))
         A = Demodulation(shape, sampling_hz, centre_hz, width, dtype, device).H @ A
     return Frames(A, scan.blocks[0].shape[0]) if "t" in scan.axes else A
+
+
+def first_sample_s(acquisition: Mapping[str, Any]) -> NDArray[np.float64]:
+    """(transmit,), when the first sample was taken: after the middle of the pulse passed the origin of its transmit."""
+    lag = np.asarray(acquisition.get("pulse_delay_s", 0.0), dtype=float)
+    return np.asarray(np.asarray(acquisition["first_sample_s"], dtype=float) - lag)
 
 
 def transmits_of(scan: Scan) -> Transmits:
@@ -130,7 +143,7 @@ def check_ultrasound(scan: Scan) -> None:
             f"Probe and data of '{scan.name}' disagree: the probe has {probe[0] if probe else 0} elements, "
             f"the data have {elements}; check the axis order and the probe."
         )
-    for name in ("focus_mm", "polar_rad", "first_sample_s", "azimuth_rad", "widths_mm", "origins_mm"):
+    for name in ("focus_mm", "polar_rad", "first_sample_s", "azimuth_rad", "widths_mm", "origins_mm", "pulse_delay_s"):
         count = np.shape(scan.acquisition.get(name, 0.0))
         if count and count[0] != transmits:
             raise InputError(

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import typer
 
+import recon3d.cli.batch
 import recon3d.cli.drawing
 import recon3d.cli.evaluation
-import recon3d.cli.models  # noqa: F401  these add their commands
+import recon3d.cli.models
+import recon3d.cli.tuning  # noqa: F401  these add their commands
 from recon3d.cli.commands import app
 from recon3d.errors import DiskFullError, Interrupted, MemoryLimitError, ReconError
 

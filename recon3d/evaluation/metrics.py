@@ -176,7 +176,11 @@ def compare(
 
 
 def psnr_db(result: NDArray[Any], reference: NDArray[Any], span: float) -> float:
-    """10 log10(span^2 / mean squared error) of two real arrays; infinite where nothing differs."""
+    """10 log10(span^2 / mean squared error) of two real arrays; infinite where nothing differs.
+
+    >>> round(psnr_db(np.array([0.0, 1.1]), np.array([0.1, 1.0]), span=1.0), 6)
+    20.0
+    """
     error = np.mean((np.asarray(result, dtype=np.float64) - reference) ** 2)
     return _decibel(float(error), span)
 

@@ -28,7 +28,7 @@ UNDERSTOOD = "arrays with a mapping (" + ", ".join(READ_SUFFIXES) + ")"
 KEYS = (
     "kind", "name", "data", "axes", "flip", "views", "units", "transform", "scale", "geometry", "grid", "acquisition",
     "noise", "calibration", "image_units", "probe", "transmit", "pairs", "sampling", "centre", "demodulation",
-    "sound_speed", "first_sample", "frame_rate",
+    "sound_speed", "first_sample", "frame_rate", "pulse_delay", "bandwidth",
 )  # fmt: skip
 _AXES = {
     "ct": ("view", "row", "column"),

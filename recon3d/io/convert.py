@@ -1,4 +1,4 @@
-"""Convert volumes among DICOM, NIfTI and HDF5 with every voxel at its place in the world."""
+"""Convert volumes among DICOM, NIfTI and HDF5 with every voxel at its place in the world; beams become pictures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from recon3d.beams import scan_converted
 from recon3d.errors import InputError
+from recon3d.grid import BeamGrid
 from recon3d.io import dicom
 from recon3d.io.formats import load, save
+from recon3d.io.hdf5 import SUFFIXES as BEAM_SUFFIXES
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
@@ -62,6 +65,8 @@ def convert(
     obj = load(source, **options)
     if modality is not None and isinstance(obj, Volume):
         obj = obj.with_data(obj.data, tags={**obj.tags, "modality": modality})
+    if isinstance(obj, Volume) and isinstance(obj.grid, BeamGrid) and not target.name.lower().endswith(BEAM_SUFFIXES):
+        obj = scan_converted(obj)
     if not to_dicom:
         save(obj, target, overwrite=overwrite)
         return obj

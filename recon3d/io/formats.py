@@ -27,8 +27,8 @@ from recon3d.volume import Volume
 
 # Asked in this order: files with a marker of their own first, the generic array source last.
 _BUILT_IN = (
-    "hdf5", "fastmri", "ismrmrd", "calgary", "cmrxrecon", "twix", "nifti", "data_exchange", "nexus", "nikon",
-    "tiff_stack", "segy", "dicom_ct_pd", "dicom",
+    "hdf5", "zea", "uff", "fastmri", "ismrmrd", "calgary", "cmrxrecon", "twix", "nifti", "data_exchange", "nexus",
+    "nikon", "tiff_stack", "segy", "dicom_ct_pd", "dicom",
 )  # fmt: skip
 _LAST = "arrays"
 

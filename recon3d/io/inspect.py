@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.acquisitions.ultrasound import doubts
 from recon3d.grid import AffineGrid, BeamGrid, Grid, SurveyGrid
 from recon3d.io.formats import existing, format_for, format_named, load
+from recon3d.io.ultrasound_facts import ultrasound_facts
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
@@ -120,6 +122,8 @@ def _scan(scan: Scan) -> dict[str, Any]:
         "image units": scan.units,
         "target grid": _grid(scan.grid),
     }
+    if scan.kind == "ultrasound":
+        facts["ultrasound"] = ultrasound_facts(scan)
     prepared, assumed = (str(scan.acquisition.get(name, "")).splitlines() for name in _TOLD)
     if prepared:
         facts["prepared"] = prepared
@@ -129,6 +133,7 @@ def _scan(scan: Scan) -> dict[str, Any]:
         assumed.append("attenuation of water: unknown, so the image leaves in 1/mm, not in HU")
     if scan.kind == "mri":
         assumed += _mri_gaps(scan)
+    assumed += doubts(scan)
     if assumed:
         facts["missing or assumed"] = assumed
     return facts

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.ultrasound import Transmits, linear_array, matrix_array
-from recon3d.acquisitions.ultrasound import default_grid, sound_speed_m_s
+from operators.ultrasound import Transmits, linear_array, matrix_array, pulse_lag_s
 from recon3d.errors import InputError
-from recon3d.grid import AffineGrid
+from recon3d.io.channel_data import channel_scan
 from recon3d.io.entries import Entries
 from recon3d.io.mapping import RAD, check_keys, unit_of
 from recon3d.scan import Scan
 
-PROBE_KEYS = ("pitch", "elements", "shape", "x", "y", "z")
+PROBE_KEYS = ("pitch", "elements", "shape", "x", "y", "z", "width")
 TRANSMIT_KEYS = ("type", "angles", "focus", "origins", "width")
+PULSE_KEYS = ("excitation", "impulse_response", "sampling")
 PAIR_KEYS = ("transmit", "element", "first", "reciprocal")
 TRANSMITS = ("plane", "diverging", "focused", "elements")
 
@@ -78,61 +78,51 @@ def ultrasound_scan(
         words = {"sampling": "sampling (the sampling rate in Hz)", "centre": "centre (frequency of the pulse in Hz)"}
         raise InputError(f"An ultrasound mapping needs {', '.join(words.get(key, key) for key in missing)}.")
     hz = {key: number(mapping[key], key) for key in ("centre", "demodulation") if key in mapping}
-    hz["sampling"] = _rate(value(mapping["sampling"], "sampling"))
     elements = _elements(part("probe"), data.shape[axes.index("element")], number, length_mm, value)
-    transmits = _transmits(part("transmit"), data.shape[axes.index("transmit")], elements, length_mm, value, angle_rad)
+    width = part("probe").get("width")
+    width_mm = None if width is None else length_mm(width, "probe.width")
+    transmits = _transmits(
+        part("transmit"), data.shape[axes.index("transmit")], elements, width_mm, length_mm, value, angle_rad
+    )
     first = part("first_sample") if isinstance(mapping.get("first_sample"), Mapping) else mapping.get("first_sample", 0)
     reference = first.pop("reference", "origin") if isinstance(first, dict) else "origin"
-    first_s = np.broadcast_to(np.asarray(value(first, "first_sample"), dtype=float), (len(transmits),)).copy()
-    acquisition: dict[str, Any] = {
-        "elements_mm": elements,
-        "sampling_hz": hz["sampling"],
-        "centre_hz": hz["centre"],
-        "sound_speed_m_s": number(mapping["sound_speed"], "sound_speed"),
-        **transmit_entries(transmits),
-        "first_sample_s": first_s,
-    }
-    if "demodulation" in hz:
-        acquisition["demodulation_hz"] = hz["demodulation"]
-    if "frame_rate" in mapping and "t" in axes:
-        acquisition["times_s"] = np.arange(data.shape[axes.index("t")]) / number(mapping["frame_rate"], "frame_rate")
-    place = AffineGrid.centred((1, 1, 1), 1.0)
-    scan = Scan("ultrasound", data, axes, acquisition, place, name=name)
-    speed = float(sound_speed_m_s(scan)[0][0])
-    if reference == "firing":
-        acquisition["first_sample_s"] = first_s - origin_delays_s(transmits, elements, speed)
-    elif reference != "origin":
+    if reference not in ("origin", "firing"):
         raise InputError(f"first_sample.reference is origin or firing (of the first element), got '{reference}'.")
-    return scan.on(grid_of(acquisition, speed, data.shape[-1]))
+    times = None
+    if "frame_rate" in mapping and "t" in axes:
+        times = np.arange(data.shape[axes.index("t")]) / number(mapping["frame_rate"], "frame_rate")
+    return channel_scan(
+        data,
+        axes,
+        elements,
+        transmits,
+        sampling_hz=_rate(value(mapping["sampling"], "sampling")),
+        centre_hz=hz["centre"],
+        sound_speed_m_s=number(mapping["sound_speed"], "sound_speed"),
+        first_sample_s=np.asarray(value(first, "first_sample"), dtype=float),
+        after_firing=reference == "firing",
+        name=name,
+        demodulation_hz=hz.get("demodulation"),
+        pulse_delay_s=_pulse_delay_s(mapping, part, value) if "pulse_delay" in mapping else None,
+        fractional_bandwidth=number(mapping["bandwidth"], "bandwidth") if "bandwidth" in mapping else None,
+        element_width_mm=width_mm,
+        times_s=times,
+    )
 
 
-def transmit_entries(transmits: Transmits) -> dict[str, NDArray[np.float64]]:
-    """Transmits as entries of an acquisition."""
-    x, y, z = transmits.directions.T
-    return {
-        "focus_mm": np.asarray(transmits.focus_mm),
-        "polar_rad": np.arctan2(np.hypot(x, y), z),
-        "azimuth_rad": np.arctan2(y, x),
-        "origins_mm": np.asarray(transmits.origins_mm),
-        "widths_mm": np.asarray(transmits.widths_mm),
-    }
-
-
-def origin_delays_s(transmits: Transmits, elements_mm: NDArray[np.float64], speed_m_s: float) -> NDArray[np.float64]:
-    """How long after the first element fires the wave passes the origin of each transmit."""
-    slowness = np.full(len(elements_mm), 1e-3 / speed_m_s)
-    return -transmits.times_s(elements_mm, slowness, 0.0).min(axis=1)
-
-
-def grid_of(acquisition: Mapping[str, Any], speed_m_s: float, samples: int) -> AffineGrid:
-    """The default grid: from the depth of the first to that of the last sample of the latest transmit."""
-    first = float(np.max(acquisition["first_sample_s"]))
-    last = float(np.min(acquisition["first_sample_s"])) + samples / acquisition["sampling_hz"]
-    half = 0.5e3 * speed_m_s
-    wavelength = 1e3 * speed_m_s / acquisition["centre_hz"]
-    if not last * half > wavelength:
-        raise InputError(f"The traces end at {last:.3g} s, before an echo from below the probe: check first_sample.")
-    return default_grid(acquisition["elements_mm"], wavelength, (max(0.0, first * half), last * half))
+def _pulse_delay_s(mapping: Mapping[str, Any], part: Callable[[str], dict[str, Any]], value: Any) -> float:
+    """The lag of the pulse: stated, or found from the excitation and the impulse response that the file holds."""
+    given = part("pulse_delay") if isinstance(mapping["pulse_delay"], Mapping) else {}
+    if not set(given) & set(PULSE_KEYS):
+        return float(np.ravel(value(mapping["pulse_delay"], "pulse_delay"))[0])
+    check_keys("pulse_delay", given, PULSE_KEYS)
+    if not {"excitation", "sampling"} <= set(given):
+        raise InputError("'pulse_delay' is a number of s, or names `excitation`, `sampling` and `impulse_response`.")
+    pulse = np.ravel(value(given["excitation"], "pulse_delay.excitation"))
+    if "impulse_response" in given:  # of the way out and of the way back
+        response = np.ravel(value(given["impulse_response"], "pulse_delay.impulse_response"))
+        pulse = np.convolve(np.convolve(pulse, response), response)
+    return pulse_lag_s(pulse, _rate(value(given["sampling"], "pulse_delay.sampling")))
 
 
 def _rate(stated: Any) -> float:
@@ -162,14 +152,20 @@ def _elements(part: dict[str, Any], count: int, number: Any, length_mm: Any, val
 
 
 def _transmits(
-    part: dict[str, Any], count: int, elements: NDArray[np.float64], length_mm: Any, value: Any, angle_rad: float
+    part: dict[str, Any],
+    count: int,
+    elements: NDArray[np.float64],
+    element_width_mm: float | None,
+    length_mm: Any,
+    value: Any,
+    angle_rad: float,
 ) -> Transmits:
     check_keys("transmit", part, TRANSMIT_KEYS)
     kind = part.get("type")
     if kind not in TRANSMITS:
         raise InputError(f"transmit.type is one of {', '.join(TRANSMITS)}, got {kind!r}.")
     if kind == "elements":
-        return Transmits.elements(elements)
+        return Transmits.elements(elements, np.inf if element_width_mm is None else element_width_mm)
     angles = part.get("angles", 0.0)
     factor = unit_of(angles.pop("unit"), RAD) if isinstance(angles, dict) and "unit" in angles else angle_rad
     polar = np.ravel(np.asarray(value(angles, "transmit.angles"), dtype=float)) * factor
@@ -185,6 +181,3 @@ def _transmits(
         origins[:, 0] = np.ravel(value(part["origins"], "transmit.origins")) * length_mm(1.0, "transmit.origins")
     width = length_mm(part["width"], "transmit.width") if "width" in part else float(np.ptp(elements[:, 0]))
     return Transmits.steered(np.broadcast_to(sign * np.abs(focus), polar.shape), polar, 0.0, origins, width)
-
-
-__all__ = ["from_pairs", "grid_of", "origin_delays_s", "stacked", "transmit_entries", "ultrasound_scan"]

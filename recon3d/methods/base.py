@@ -51,8 +51,12 @@ class Method(BaseModel):
     summary : one line for `recon3d methods`
     roles : the models it needs, role -> what it is for
     kinds : role -> kind of its model (`recon3d.priors.cards.KINDS`), where that is no denoiser
+    defaults : role -> name of the shipped model that is taken where none is given, instead of the first that fits
+    prepares : whether it makes what its models see from the scan itself, so that the scan's own image need not fit them
     separable : whether slabs of slices are problems of their own wherever the operator allows it
     volumes : how many image volumes it holds at its peak, for the memory plan
+    data_arrays : how many arrays of the size of the data it holds beside them
+    spillable : how many of its volumes it takes from `Run.allocate`, which may lie on disk
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,11 +65,19 @@ class Method(BaseModel):
     summary: ClassVar[str]
     roles: ClassVar[Mapping[str, str]] = {}
     kinds: ClassVar[Mapping[str, str]] = {}
+    defaults: ClassVar[Mapping[str, str]] = {}
+    prepares: ClassVar[bool] = False
 
     @property
     def needed(self) -> Mapping[str, str]:
         """The roles that these settings need; all of `roles` where settings do not matter."""
         return self.roles
+
+    @property
+    def tunable(self) -> Mapping[str, tuple[float, float]]:
+        """Settings that `recon3d tune` may choose and the ends of their ranges (both int: whole numbers); under these
+        settings, the one that matters most first."""
+        return {}
 
     @property
     def separable(self) -> bool:
@@ -74,6 +86,18 @@ class Method(BaseModel):
     @property
     def volumes(self) -> float:
         return 4.0
+
+    @property
+    def data_arrays(self) -> float:
+        return 2.0
+
+    @property
+    def spillable(self) -> float:
+        return 0.0
+
+    def calls(self, problem: Problem) -> tuple[float, float]:
+        """About how often it applies A^H A, and passes all slices through its networks: for forecasts of time."""
+        return float(getattr(self, "iterations", 1)), 0.0
 
     def settle(
         self, problem: Problem, given: Mapping[str, Any] | None = None, *, force: bool = False

@@ -27,6 +27,10 @@ class CGSense(Method):
     rtol: float = Field(1e-4, ge=0, description="stop at this relative residual of the normal equations")
 
     @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"weight": (1e-6, 1.0)}
+
+    @property
     def separable(self) -> bool:
         return True
 

@@ -22,6 +22,10 @@ class CGLS(Method):
     iterations: int = Field(20, ge=1, description="conjugate gradient steps; few for noisy data")
     rtol: float = Field(1e-6, ge=0, description="stop at this relative residual of the normal equations")
 
+    @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"iterations": (2, 100)}
+
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         task = problem.normalised()
         run.begin(self.iterations, {})

@@ -11,11 +11,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from operators.differences import Boundary
-from operators.slices import SliceSampling
 from recon3d.errors import ConfigError
 from recon3d.methods.base import Method, Models, Reconstruction
-from recon3d.methods.samples import Samples, denoiser_of, first_state, image_of_data, step_noise
-from recon3d.methods.supervised import reconstructor_of
+from recon3d.methods.samples import Samples, bounded, denoiser_of, first_state, starting_image, step_noise
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.ddim import EtaMode, ddim, fresh_fraction, noise_in
@@ -44,7 +42,7 @@ class DDS(Method):
     kinds: ClassVar[dict[str, str]] = {"start": "reconstructor"}
 
     steps: int = Field(50, ge=1, description="steps per sample, each with a network call unless it is held")
-    hold: int = Field(1, ge=1, description="call the network at each n-th step and the last, else reuse its answer")
+    hold: int = Field(1, ge=1, description="call the network at each n-th step and the last, else hold its answer (CT)")
     reuse: bool = Field(False, description="odd slices take the deep features of their neighbours (thin slices)")
     order: Literal[1, 2] = Field(1, description="of the step: DDIM, or DPM-Solver++ 2M (for 'posterior')")
     samples: int = Field(1, ge=1, description="runs; their mean is the result, their spread the uncertainty")
@@ -89,6 +87,12 @@ class DDS(Method):
         return {role: purpose for role, purpose in self.roles.items() if role != "start" or self.start == "supervised"}
 
     @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        if self.data == "admm_tv":
+            return {"threshold": (1e-3, 0.1), "rho": (2e-3, 0.5)}
+        return {"gamma": (0.1, 1e4)} if self.data == "proximal" else {"cg_steps": (1, 30)}
+
+    @property
     def separable(self) -> bool:
         return self.data in ("cg", "proximal") and not self.reuse
 
@@ -96,10 +100,15 @@ class DDS(Method):
     def volumes(self) -> float:
         return 10.0 + 2 * (self.samples > 1) + (self.hold > 1) + (self.order == 2)
 
+    def calls(self, problem: Problem) -> tuple[float, float]:
+        steps = float(self.steps * self.samples)
+        return steps * (self.cg_steps + 1), steps / self.hold
+
     @torch.no_grad()
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         prior = denoiser_of(self.name, models, run.micro_batch, reuse=self.reuse)
         task = problem.normalised(problem.normalization_from(prior.normalization, prior.card.units))
+        prior = bounded(prior, problem, task)
         data_step = self._data_step(task)
         samples = Samples(problem, self.samples, self._grid(prior.card))
         data_step.state = samples.begin(run)
@@ -144,9 +153,8 @@ class DDS(Method):
 
     def _data_step(self, task: Normalised) -> SliceTV | LeastSquaresStep | CovarianceStep:
         if self.data == "admm_tv":
-            tv = SliceTV(task.A, task.y, weight=self.threshold * self.rho, rho=self.rho, cg_steps=self.cg_steps)
-            tv.boundary, tv.z_init = self.boundary, self.z_init
-            return tv
+            settings = self.model_dump(include={"rho", "cg_steps", "boundary", "z_init"})
+            return SliceTV(task.A, task.y, weight=self.threshold * self.rho, **settings)
         if self.data == "posterior":
             if task.noise_std is None:
                 raise ConfigError("The data step 'posterior' needs the noise of the scan: state it, or choose 'cg'.")
@@ -186,10 +194,5 @@ class DDS(Method):
         if self.start == "noise":
             mean, std = (0.0, 1.0) if self.grid == "vp" else (card.mean, card.sigma_data)  # DDS starts at N(0, 1)
             return first_state(step, noise, mean, std)
-        if self.start == "supervised":
-            image = task.normalization.apply(reconstructor_of(self.name, models, "start")(problem, "sense"))
-        elif self.start == "interpolation" and isinstance(problem.A, SliceSampling):
-            image = task.normalization.apply(problem.A.interpolated(problem.y))
-        else:
-            image = image_of_data(problem, task, fbp=self.start == "fbp")
+        image = starting_image(self.start, problem, task, models, self.name)
         return noise.mul_(step.b).add_(image, alpha=step.a)

@@ -13,7 +13,7 @@ from recon3d.errors import ConfigError, ModelError
 from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.problem import Problem
 from recon3d.run import Run
-from recon3d.solvers.tv import SLICE_AXIS, tv_prox
+from recon3d.solvers.total_variation import SLICE_AXIS, tv_prox
 
 TV_STEPS = 50
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recon3d.errors import ConfigError
 from recon3d.methods.base import Method, Models, Reconstruction
-from recon3d.methods.samples import Samples, denoiser_of, first_state, step_noise
+from recon3d.methods.samples import Samples, bounded, denoiser_of, first_state, step_noise
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.grids import Step, lambda_grid, reverse_sde_grid
@@ -65,6 +65,7 @@ class DiffusionMBIR(Method):
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         prior = denoiser_of(self.name, models, run.micro_batch)
         task = problem.normalised(problem.normalization_from(prior.normalization, prior.card.units))
+        prior = bounded(prior, problem, task)
         levels, tv = self._levels(prior.card), self._data_step(problem, task)
         chunk = _public_chunk(problem) if self.mode == "public" else 1
         samples = Samples(problem, self.samples, levels)

@@ -32,6 +32,10 @@ class L1Wavelet(Method):
     iterations: int = Field(60, ge=1, description="steps")
 
     @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"weight": (1e-5, 1e-1)}
+
+    @property
     def separable(self) -> bool:
         return True
 

@@ -32,6 +32,10 @@ class LowRankPlusSparse(Method):
     tol: float = Field(1e-4, ge=0, description="stop where a step changes the series by less, relatively")
 
     @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"sparse": (1e-4, 0.3), "low_rank": (1e-4, 0.3)}
+
+    @property
     def volumes(self) -> float:
         return 9.0
 

@@ -38,6 +38,10 @@ class MSSA(Method):
     overlap: float = Field(0.5, ge=0, lt=1, description="share of neighbouring windows in common")
 
     @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"rank": (1, 30)}
+
+    @property
     def volumes(self) -> float:
         return 8.0
 

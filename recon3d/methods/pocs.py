@@ -35,6 +35,10 @@ class POCS(Method):
     overlap: float = Field(0.5, ge=0, lt=1, description="share of neighbouring windows in common")
 
     @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"lowest": (1e-4, 0.3)}
+
+    @property
     def volumes(self) -> float:
         return 12.0  # of complex coefficients and of the padding
 

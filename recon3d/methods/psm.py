@@ -14,7 +14,7 @@ from recon3d.methods.series import Start, carried_rank, rank_and_knots, series_i
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.solvers.partially_separable import Factors, Prox, Splitting, basis_step, latent_step, misfit
-from recon3d.solvers.tv import ALL_AXES, IN_PLANE, tv_prox
+from recon3d.solvers.total_variation import ALL_AXES, IN_PLANE, tv_prox
 
 XI = CHI = 1e-6
 """Weights of |L|^2 and |Psi|^2, as published: they only keep the factors bounded."""
@@ -41,8 +41,13 @@ class PartiallySeparable(Method):
     def volumes(self) -> float:
         return 4.5
 
+    @property
+    def unaided(self) -> bool:
+        """Whether nothing but the data and the rank decides."""
+        return False
+
     def _factors(self, problem: Problem, task: Normalised, run: Run) -> Factors:
-        rank, knots = rank_and_knots(problem, self.rank, self.knots, run)
+        rank, knots = rank_and_knots(problem, self.rank, self.knots, run, unaided=self.unaided)
         return start_factors(problem, task, rank, knots, self.start, self.window)
 
     def _split(
@@ -90,6 +95,14 @@ class PSM(PartiallySeparable):
     weight: float = Field(3e-3, ge=0, description="of total variation, relative to |A|^2 and a typical value")
     beta: float = Field(3e-2, gt=0, description="coupling of factors and series at the start, relative to |A|^2")
     prox_iterations: int = Field(20, ge=1, description="of each total variation step")
+
+    @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"weight": (1e-5, 1e-1)} if self.regulariser == "tv" else {}
+
+    @property
+    def unaided(self) -> bool:
+        return self.regulariser == "none"
 
     @torch.no_grad()
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:

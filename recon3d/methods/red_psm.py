@@ -47,6 +47,10 @@ class RedPSM(PartiallySeparable):
     solver: Literal["exact", "adam"] = Field("exact", description="of the factors; adam is the published one")
     rate: float = Field(5e-3, gt=0, description="step of adam")
 
+    @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"weight": (1e-3, 1.0), "sigma": (0.01, 0.3)}
+
     @torch.no_grad()
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         series_in(problem, self.name)

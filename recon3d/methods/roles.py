@@ -39,7 +39,7 @@ def models_for(
         roles = ", ".join(method.needed) or "none"
         raise ConfigError(f"models.{strangers[0]}: method '{method.name}' has the roles: {roles}.")
     return {
-        role: _model(role, purpose, method.kinds.get(role, "denoiser"), problem, given.get(role), force)
+        role: _model(role, purpose, method, problem, given.get(role, method.defaults.get(role)), force)
         for role, purpose in method.needed.items()
     }
 
@@ -54,8 +54,11 @@ def settled(
     return chosen, models_for(chosen, problem, given, force=force), reason
 
 
-def misfits(card: BaseCard, problem: Problem) -> list[str]:
-    """Every way in which the scan is unlike what the model was trained on."""
+def misfits(card: BaseCard, problem: Problem, method: Method | None = None) -> list[str]:
+    """Every way in which the scan is unlike what the model was trained on; of its modality alone for a `method` that
+    prepares what its models see."""
+    if method is not None and method.prepares:
+        return fit(card, modality=problem.kind or None)
     voxel_mm = problem.grid.voxel_mm if isinstance(problem.grid, AffineGrid) else None
     found = fit(card, modality=problem.kind or None, voxel_mm=voxel_mm, shape=problem.domain.shape)
     if card.spatial_dims != 2 and card.kind == "denoiser":
@@ -71,12 +74,14 @@ def misfits(card: BaseCard, problem: Problem) -> list[str]:
     return found
 
 
-def _model(role: str, purpose: str, kind: str, problem: Problem, given: Any, force: bool) -> Any:
+def _model(role: str, purpose: str, method: Method, problem: Problem, given: Any, force: bool) -> Any:
+    kind = method.kinds.get(role, "denoiser")
     if given is None:
         cards = [entry.card for entry in list_models() if entry.card is not None and entry.card.kind == kind]
-        fitting = [card for card in cards if not misfits(card, problem)]
+        fitting = [card for card in cards if not misfits(card, problem, method)]
         if not fitting:
-            reasons = "; ".join(f"{card.name}: {misfits(card, problem)[0]}" for card in cards) or "none is installed"
+            told = [f"{card.name}: {misfits(card, problem, method)[0]}" for card in cards]
+            reasons = "; ".join(told) or "none is installed"
             raise ModelError(
                 f"No known model fits as {role} ({purpose}): {reasons}. Name one with models.{role}=NAME_OR_FILE."
             )
@@ -85,7 +90,7 @@ def _model(role: str, purpose: str, kind: str, problem: Problem, given: Any, for
     card = getattr(model, "card", None)
     if isinstance(card, BaseCard) and card.kind != kind:
         raise ModelError(f"models.{role} is for a {kind} ({purpose}), {card.name} is a {card.kind}: choose another.")
-    wrong = misfits(card, problem) if isinstance(card, BaseCard) else []
+    wrong = misfits(card, problem, method) if isinstance(card, BaseCard) else []
     if wrong and not force:
         raise ModelError(f"{'; '.join(wrong)}. Choose another model, or give --force-prior.")
     return model

@@ -8,9 +8,12 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from operators.slices import SliceSampling
 from operators.tomography import RayTransform, filtered_backprojection
 from recon3d.errors import ModelError
 from recon3d.methods.base import Method, Models, Reconstruction, finish
+from recon3d.methods.supervised import reconstructor_of
+from recon3d.priors.bounded import Bounded
 from recon3d.priors.calibration import error_bar
 from recon3d.priors.reuse import SliceReuse
 from recon3d.problem import Normalised, Problem
@@ -39,6 +42,13 @@ def denoiser_of(method: str, models: Models, micro_batch: int, *, reuse: bool = 
     return SliceReuse(prior) if reuse else prior
 
 
+def bounded(prior: Any, problem: Problem, task: Normalised) -> Any:
+    """The prior, which knows where the image of the problem cannot be."""
+    if problem.inside is None:
+        return prior
+    return Bounded(prior, problem.inside, task.normalization.apply(0.0))
+
+
 def step_noise(problem: Problem, run: Run, sample: int, step: int, stage: int = 0) -> Tensor:
     """Normal numbers for one draw of one step (-1: the start), the same for a slice in whatever slab it comes."""
     space = problem.domain
@@ -51,9 +61,14 @@ def first_state(step: Step, noise: Tensor, mean: float, std: float) -> Tensor:
     return noise.mul_(math.hypot(step.a * std, step.b)).add_(step.a * mean)
 
 
-def image_of_data(problem: Problem, task: Normalised, *, fbp: bool) -> Tensor:
-    """A classical image in the range of the task: FBP where asked for and possible, else a few conjugate gradients."""
-    if fbp and isinstance(problem.A, RayTransform):
+def starting_image(start: str, problem: Problem, task: Normalised, models: Models, method: str) -> Tensor:
+    """The image of a late start, in the range of the task: of a network, of measured slices, by FBP, or by default of a
+    few conjugate gradients."""
+    if start == "supervised":
+        return task.normalization.apply(reconstructor_of(method, models, "start")(problem, "sense"))
+    if start == "interpolation" and isinstance(problem.A, SliceSampling):
+        return task.normalization.apply(problem.A.interpolated(problem.y))
+    if start == "fbp" and isinstance(problem.A, RayTransform):
         return task.normalization.apply(filtered_backprojection(problem.A, problem.y, filter="hann"))
     batch_ndim = 0 if slice_axis(task.A) is None else 1
     return conjugate_gradient(task.A.gram, task.A.H(task.y), max_steps=START_STEPS, batch_ndim=batch_ndim).x

@@ -13,6 +13,7 @@ from recon3d.methods.samples import Samples, step_noise
 from recon3d.methods.seisfusion_published import published_walk
 from recon3d.methods.seismic import finish_cube, sampling_of
 from recon3d.methods.tiles import TiledDenoiser
+from recon3d.priors.interpolator import FusedInterpolator
 from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.sampling.ddim import ddim, fresh_fraction, noise_in
@@ -64,8 +65,13 @@ class SeisFusion(Method):
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         A = sampling_of(problem, self.name)
         task = problem.normalised()  # one is the root mean square of the recorded traces
-        data = A.gridded(problem.y) / task.normalization.scale
         model = _interpolator(models)
+        scale = task.normalization.scale
+        if isinstance(model, FusedInterpolator):
+            if self.mode != "published":
+                raise ModelError(f"Model '{model.card.name}' has the published form: use method.mode=published.")
+            scale = float(problem.y.abs().max())  # its networks were trained on cubes between -1 and 1
+        data = A.gridded(problem.y) / scale
         if bool(A.live.all()):
             run.begin(1, {})
             run.step(0, {}, {})
@@ -75,7 +81,7 @@ class SeisFusion(Method):
             run.note(note)
         if self.mode == "published":
             x = published_walk(denoiser, data, A.live, problem, run, self.jump, self.repeats)
-            return finish_cube(problem, task.physical(x), calls=denoiser.calls // len(denoiser.tiles))
+            return finish_cube(problem, scale * x, calls=denoiser.calls // len(denoiser.tiles))
 
         correct = CovarianceStep(task.A, task.y, noise_std=task.noise_std or UNKNOWN_NOISE, cg_steps=self.cg_steps)
         samples = Samples(problem, self.samples, self._grid(model.card))

@@ -25,8 +25,8 @@ def published_walk(
 ) -> Tensor:
     """One sample as the released code draws it; a parity mode, since putting traces back is no posterior sampling.
 
-    The code's learned variance is replaced by that of the posterior ``q(x_{t-1} | x_t, x0)``, and its clip at the peak
-    of the data by one at the peak of the recorded traces; the truth's is not known.
+    The variance is the learned one of a model of the published form, of others that of the posterior
+    ``q(x_{t-1} | x_t, x0)``; the clip is at the peak of the recorded traces, since that of the truth is not known.
     """
     schedule = vp_cosine()
     abar = [schedule.abar(t) for t in np.linspace(0, 999, LEVELS).round()]
@@ -43,9 +43,15 @@ def published_walk(
                 known = math.sqrt(abar[t]) * data + math.sqrt(1 - abar[t]) * step_noise(problem, run, 0, move, stage=1)
                 x = torch.where(live > 0, known, x)
             sigma = math.sqrt((1 - abar[t]) / abar[t])
-            x0 = denoiser(x / math.sqrt(abar[t]), sigma).clamp(-peak, peak)
-            mean, variance = _posterior(x, x0, abar[t], abar[t - 1] if t > 0 else 1.0)
-            x = mean + math.sqrt(variance) * noise
+            x0, share = denoiser.ancestral(x / math.sqrt(abar[t]), sigma)
+            x0 = x0.clamp(-peak, peak)
+            before = abar[t - 1] if t > 0 else 1.0
+            x, variance = _posterior(x, x0, abar[t], before)
+            if t > 0:  # between the posterior's and beta, in logarithms (Nichol, Dhariwal 2021, Eq. 15)
+                x = (
+                    x
+                    + (share * math.log(1 - abar[t] / before) + (1 - share) * math.log(variance)).mul(0.5).exp() * noise
+                )
             metrics = {"misfit": float((live * (x0 - data)).norm() / data.norm()), "sigma": sigma}
         else:
             kept = abar[following] / abar[t]  # 1 - beta of the level that is climbed to

@@ -10,7 +10,7 @@ import torch
 
 from operators.mri import CartesianSeries
 from operators.series import Series, ViewSeries
-from operators.tomography import Projector
+from operators.tomography import RayTransform
 from recon3d.errors import InputError
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
@@ -18,13 +18,15 @@ from recon3d.solvers.partially_separable import Factors, hermite_matrix
 from recon3d.solvers.psm_start import (
     cosine_start,
     factors_from,
+    factors_from_windows,
     navigator_functions,
     prosep_series,
     window_image,
-    window_series,
 )
 
 Start = Literal["auto", "prosep", "windows", "navigator", "cosines"]
+UNAIDED = 6.0
+"""Basis images without a penalty, at most, for each that the data carry by their number: with more they fit noise."""
 COILS_THAT_COUNT = 3
 """Coils bear about this many times the samples of one: what parallel imaging usually gives along one axis."""
 
@@ -85,8 +87,10 @@ def carried_rank(problem: Problem) -> float:
     return A.range.size / voxels
 
 
-def rank_and_knots(problem: Problem, rank: int | None, knots: int | None, run: Run) -> tuple[int, int]:
-    """What was asked for, or the rules; tells where the data cannot carry it.
+def rank_and_knots(
+    problem: Problem, rank: int | None, knots: int | None, run: Run, *, unaided: bool = False
+) -> tuple[int, int]:
+    """What was asked for, or the rules; tells where the data cannot carry it. `unaided`: no penalty helps.
 
     Raises
     ------
@@ -96,6 +100,8 @@ def rank_and_knots(problem: Problem, rank: int | None, knots: int | None, run: R
     A = series_in(problem, "psm")
     carried = carried_rank(problem)
     chosen = default_rank(A.frames, carried) if rank is None else rank
+    if rank is None and unaided:
+        chosen = max(1, min(chosen, round(UNAIDED * carried)))
     d = default_knots(problem, chosen) if knots is None else knots
     if not chosen <= d <= A.frames:
         raise InputError(
@@ -114,13 +120,12 @@ def start_factors(
     problem: Problem, task: Normalised, rank: int, knots: int, start: Start, window: int | None
 ) -> Factors:
     """The factors a run starts from, in the range of `task`."""
-    A, y = series_in(problem, "psm"), problem.y
+    A, y = series_in(problem, "psm"), problem.beside(task.normalization.offset)
     assert problem.times_s is not None
     U = torch.eye(A.frames, dtype=torch.float64) if knots == A.frames else hermite_matrix(problem.times_s, knots)
-    if task.normalization.offset:
-        y = y - A(torch.full(problem.domain.shape, task.normalization.offset, dtype=problem.domain.dtype))
+    U = U.to(A.device)
     navigated = isinstance(A, CartesianSeries) and bool((A.mask > 0).all(0).any())
-    parallel = isinstance(A, ViewSeries) and isinstance(A.still, Projector) and A.still.geometry.kind == "parallel"
+    parallel = isinstance(A, ViewSeries) and isinstance(A.still, RayTransform) and A.still.geometry.kind == "parallel"
     if start == "navigator" and not navigated:
         raise InputError(
             f"The start 'navigator' needs samples of k-space that every frame measured, '{problem.name}' has none: "
@@ -131,13 +136,14 @@ def start_factors(
     if start == "cosines":
         factors = cosine_start(A.frame, U, rank, window_image(A, y, A.frames // 2, A.frames))
     elif start == "prosep":
-        factors = factors_from(prosep_series(cast(ViewSeries, A), y, U, rank), U, rank)
+        found = prosep_series(cast(ViewSeries, A), y.cpu(), U.cpu(), rank)  # small systems in double precision
+        factors = factors_from(found.to(A.device), U, rank)
     elif start == "navigator" or (start == "auto" and navigated):
         image = window_image(A, y, A.frames // 2, A.frames)
         psi = navigator_functions(cast(CartesianSeries, A), y, rank)
         factors = factors_from(image.expand(A.frames, *image.shape), U, rank, psi)
     else:
-        factors = factors_from(window_series(A, y, window or default_window(A)), U, rank)
+        factors = factors_from_windows(A, y, window or default_window(A), U, rank)
     return replace(factors, basis=factors.basis / task.normalization.scale)
 
 

@@ -34,6 +34,10 @@ class SIRT(Method):
     nonnegative: bool = Field(True, description="set negative values to zero after each step")
 
     @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"iterations": (5, 500)}
+
+    @property
     def separable(self) -> bool:
         return True
 

@@ -14,7 +14,8 @@ from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.methods.series import series_in
 from recon3d.problem import Problem
 from recon3d.run import Run
-from recon3d.solvers.tv import SLICE_AXIS, tv_least_squares
+from recon3d.solvers.total_variation import SLICE_AXIS
+from recon3d.solvers.tv import tv_least_squares
 
 
 class TemporalTV(Method):
@@ -30,6 +31,10 @@ class TemporalTV(Method):
     nonnegative: bool = Field(True, description="minimise over series >= 0; ignored for complex images")
     iterations: int = Field(150, ge=1, description="steps at most")
     rtol: float = Field(1e-4, ge=0, description="stop when the optimality residual is this small")
+
+    @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"weight": (1e-5, 1e-1)}
 
     @property
     def volumes(self) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from recon3d.priors.interpolator import Interpolator
+from recon3d.priors.interpolator import FusedInterpolator, Interpolator
 from recon3d.solvers.gaps import first_guess
 from recon3d.solvers.windows import add_window, total_weight, windows
 
@@ -28,27 +29,46 @@ class TiledDenoiser:
         self, model: Any, data: Tensor, live: Tensor, tile: tuple[int, int, int], overlap: float, batch: int = 1
     ) -> None:
         self.model, self.live, self.batch = model, live, batch
-        self.guess = first_guess(data, live) if isinstance(model, Interpolator) else data
+        self.guess = first_guess(data, live) if self.guesses else data
         self.tiles = windows(data.shape, tile, overlap)
         self.weight = total_weight(data.shape, self.tiles, data.device)
         self.calls = 0
         """Network calls, each on one tile."""
 
+    @property
+    def guesses(self) -> bool:
+        """Whether the model is shown a first guess in the gaps; the published form sees zeros there."""
+        return isinstance(self.model, Interpolator) and not isinstance(self.model, FusedInterpolator)
+
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
-        out = torch.zeros_like(x)
+        return self._blended(x, sigma, self.model.denoise)[0]
+
+    def ancestral(self, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+        """E[x0 | x, traces], and the learned share of log beta in the log variance; 0 of models that learn none."""
+        if isinstance(self.model, FusedInterpolator):
+            x0, share = self._blended(x, sigma, self.model.ancestral)
+            return x0, share
+        return self(x, sigma), torch.zeros_like(x)
+
+    def _blended(self, x: Tensor, sigma: float, ask: Callable[..., Tensor]) -> list[Tensor]:
+        """The cubes that a model answers with, put together from those of all tiles."""
+        cubes: list[Tensor] = []
         for start in range(0, len(self.tiles), self.batch):
             tiles = self.tiles[start : start + self.batch]
             seen = torch.stack([x[tile] for tile in tiles])
             condition = self._condition(tiles) if isinstance(self.model, Interpolator) else None
-            answers = self.model.denoise(seen, sigma, condition)
+            answers = ask(seen, sigma, condition)
+            answers = answers if answers.ndim > seen.ndim else answers[:, None]
             self.calls += len(tiles)
+            cubes = cubes or [torch.zeros_like(x) for _ in range(answers.shape[1])]
             for tile, answer in zip(tiles, answers, strict=True):
-                add_window(out, tile, answer)
-        return out / self.weight
+                for cube, part in zip(cubes, answer, strict=True):
+                    add_window(cube, tile, part)
+        return [cube / self.weight for cube in cubes]
 
     def start(self, sigma: float, noise: Tensor) -> Tensor:
         """The state at the noisiest level: about the first guess, or about zero for a plain prior of unit variance."""
-        if isinstance(self.model, Interpolator):
+        if self.guesses:
             return self.guess + sigma * noise
         return math.hypot(1.0, sigma) * noise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -13,7 +14,8 @@ from recon3d.methods.base import Method, Models, Reconstruction, finish
 from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.solvers.primal_dual import tv_primal_dual
-from recon3d.solvers.tv import ALL_AXES, IN_PLANE, SLICE_AXIS, tv_least_squares
+from recon3d.solvers.total_variation import ALL_AXES, IN_PLANE, SLICE_AXIS
+from recon3d.solvers.tv import tv_least_squares
 
 _AXES = {"3d": ALL_AXES, "in-plane": IN_PLANE, "slices": SLICE_AXIS}
 
@@ -44,12 +46,24 @@ class TV(Method):
     rtol: float = Field(1e-4, ge=0, description="stop when the optimality residual is this small")
 
     @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"weight": (1e-5, 1e-1)}
+
+    @property
     def separable(self) -> bool:
         return False  # steps stop by a norm over the whole volume
 
     @property
     def volumes(self) -> float:
         return (5.0 if self.solver == "fista" else 7.0) + 2 * len(_AXES[self.axes])
+
+    @property
+    def data_arrays(self) -> float:
+        return 5.0
+
+    @property
+    def spillable(self) -> float:
+        return 2.0 * len(_AXES[self.axes]) if self.solver == "fista" else 0.0
 
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         task = problem.normalised()
@@ -66,7 +80,7 @@ class TV(Method):
         def report(step: int, x: Tensor, residual: Tensor) -> bool:
             return run.step(step - 1, {}, {"optimality": float(residual)})
 
-        solve = tv_least_squares if self.solver == "fista" else tv_primal_dual
+        solve = partial(tv_least_squares, allocate=run.allocate) if self.solver == "fista" else tv_primal_dual
         found = solve(
             task.A,
             task.y,

@@ -102,14 +102,17 @@ class _Views:
         self.geometry = geometry
         self.data: NDArray[Any] = scan.blocks[0]
         self.told = sentences(scan)
+        self.assumed = sentences(scan, ASSUMED)
 
     def tell(self, sentence: str) -> None:
         self.told.append(sentence)
 
     def scan(self) -> Scan:
         acquisition = {**self.origin.acquisition, **self.geometry.to_dict()}
-        if self.told:
-            acquisition[PREPARED] = "\n".join(self.told)
+        for entry, lines in ((PREPARED, self.told), (ASSUMED, self.assumed)):
+            acquisition.pop(entry, None)
+            if lines:
+                acquisition[entry] = "\n".join(lines)
         return replace(self.origin, data=self.data, acquisition=acquisition)
 
     def sort(self, repeated: str) -> None:
@@ -134,6 +137,7 @@ class _Views:
     def move_axis(self, column: float, how: str) -> None:
         before = axis_column(self.geometry)
         self.geometry = with_axis(self.geometry, column)
+        self.assumed = [line for line in self.assumed if not line.startswith("rotation axis:")]
         self.tell(f"rotation axis: column {column:.2f} {how} (was {before:.2f} of {self.geometry.n_columns})")
 
     def check_axis(self) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterable, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,6 +111,17 @@ KINDS: dict[str, type[BaseCard]] = {
 """The class of a card by its `kind`; cards of before there were kinds are of denoisers."""
 
 
+def kind_of_plug_in(kind: str) -> Any:
+    """What a package's entry point of the group ``recon3d.model_kinds`` names, or None.
+
+    It is a module, or anything, with ``CARD`` (a subclass of `BaseCard`), ``make(card)`` (the network whose weights the
+    file holds) and ``wrap(card, network, *, micro_batch, half)`` (what methods get: it has ``card`` and
+    ``bytes_per_slice(shape)``).
+    """
+    points = {point.name: point for point in entry_points(group="recon3d.model_kinds")}
+    return points[kind].load() if kind in points else None
+
+
 def fit(
     card: BaseCard,
     *,
@@ -164,10 +176,14 @@ def read_card(path: str | Path) -> BaseCard:
         kind = content.get("kind", "denoiser")
     except (ValueError, AttributeError) as error:
         raise ModelError(f"The card in {path} is not readable: it is no JSON object; get the file again.") from error
-    if kind not in KINDS:
-        raise ModelError(f"{path} holds a model of kind {kind!r}, known are {', '.join(KINDS)}; use a newer recon3d.")
+    card_class: type[BaseCard] | None = KINDS.get(kind) or getattr(kind_of_plug_in(kind), "CARD", None)
+    if card_class is None:
+        raise ModelError(
+            f"{path} holds a model of kind {kind!r}, known are {', '.join(KINDS)}; use a newer recon3d, or install the "
+            "plug-in for it."
+        )
     try:
-        return KINDS[kind].model_validate_json(text)
+        return card_class.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -16,9 +16,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from recon3d.errors import ModelError
-from recon3d.priors.cards import METADATA_KEY, BaseCard, Card, ReconstructorCard, read_card, tensor_hash, verify
+from recon3d.priors.cards import (
+    METADATA_KEY,
+    BaseCard,
+    Card,
+    ReconstructorCard,
+    kind_of_plug_in,
+    read_card,
+    tensor_hash,
+    verify,
+)
 from recon3d.priors.coordinates import build_denoiser
-from recon3d.priors.interpolator import Interpolator, network_of
+from recon3d.priors.interpolator import interpolator_of, network_of
 from recon3d.priors.model import Model
 from recon3d.priors.networks import build_network, channels_last
 from recon3d.priors.reconstructor import Reconstructor
@@ -72,7 +81,7 @@ def _reconstructor(card: ReconstructorCard) -> nn.Module:
 
 MAKERS: dict[str, tuple[Callable[[Any], nn.Module], Callable[..., Any]]] = {
     "denoiser": (_denoiser, Model),
-    "interpolator": (network_of, Interpolator),
+    "interpolator": (network_of, interpolator_of),
     "reconstructor": (_reconstructor, Reconstructor),
 }
 """By the kind of a card: the network whose weights the file holds, and what is made of card and network."""
@@ -99,7 +108,11 @@ def load_model(
     except SafetensorError as error:
         raise ModelError(f"{path} is not a readable safetensors file: {error}; get the file again.") from error
     _check_finite(tensors, str(path))
-    make, wrap = MAKERS[card.kind]
+    if card.kind in MAKERS:
+        make, wrap = MAKERS[card.kind]
+    else:
+        brought = kind_of_plug_in(card.kind)
+        make, wrap = brought.make, brought.wrap
     with torch.device("meta"):  # no memory for weights that are replaced at once
         network = make(card)
     wrong = differences({name: tuple(tensor.shape) for name, tensor in tensors.items()}, network)

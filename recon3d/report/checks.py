@@ -29,11 +29,14 @@ class Check:
     Parameters
     ----------
     state : "ok", "look" (a person should look) or "none" (could not be checked)
+    value : the number behind it, by which cases are sorted: residual over noise, largest step between slices over its
+        neighbourhood, share of voxels that are clipped or out of range, ways in which the model does not fit
     """
 
     name: str
     state: Literal["ok", "look", "none"]
     text: str
+    value: float | None = None
 
 
 def check_result(volume: Volume, record: Mapping[str, Any] | None = None) -> list[Check]:
@@ -58,10 +61,11 @@ def slice_jumps(data: NDArray[Any]) -> Check:
     worst = int(np.argmax(ratio))
     found = np.flatnonzero(ratio > JUMP)
     if not len(found):
-        return Check(name, "ok", f"The largest step between slices is {ratio[worst]:.1f} times its neighbourhood.")
+        text = f"The largest step between slices is {ratio[worst]:.1f} times its neighbourhood."
+        return Check(name, "ok", text, float(ratio[worst]))
     where = ", ".join(f"{k + 1} and {k + 2}" for k in found[:4]) + (" and more" if len(found) > 4 else "")
     text = f"The image jumps between slices {where} (up to {ratio[worst]:.1f} times the steps around)."
-    return Check(name, "look", text)
+    return Check(name, "look", text, float(ratio[worst]))
 
 
 def clipping(data: NDArray[Any], units: str) -> Check:
@@ -69,21 +73,23 @@ def clipping(data: NDArray[Any], units: str) -> Check:
     name = "Values"
     finite = np.isfinite(data)
     if not finite.all():
-        return Check(name, "look", f"{data.size - int(np.count_nonzero(finite))} voxels are not finite numbers.")
+        wrong = data.size - int(np.count_nonzero(finite))
+        return Check(name, "look", f"{wrong} voxels are not finite numbers.", wrong / data.size)
     low, high = float(data.min()), float(data.max())
     if low == high:
-        return Check(name, "look", f"All voxels have the same value, {_number(low)}.")
+        return Check(name, "look", f"All voxels have the same value, {_number(low)}.", 1.0)
     at_top = float(np.mean(data == data.dtype.type(high)))
     if at_top > CLIPPED:
         share = f"{100 * at_top:.2g} % of the voxels"
-        return Check(name, "look", f"{share} have exactly the largest value, {_number(high)}: clipped?")
+        return Check(name, "look", f"{share} have exactly the largest value, {_number(high)}: clipped?", at_top)
     if units == "HU":
         below = float(np.mean(data < AIR_HU))
         if below > 0.01:
             share = f"{100 * below:.2g} % of the voxels"
-            return Check(name, "look", f"{share} lie below {_number(AIR_HU)} HU, less than air.")
+            return Check(name, "look", f"{share} lie below {_number(AIR_HU)} HU, less than air.", below)
     unit = "" if units == "1" else f" {units}"
-    return Check(name, "ok", f"All finite, {_number(low)} to {_number(high)}{unit}, none piled up at the maximum.")
+    text = f"All finite, {_number(low)} to {_number(high)}{unit}, none piled up at the maximum."
+    return Check(name, "ok", text, at_top)
 
 
 def _residual(record: Mapping[str, Any]) -> Check:
@@ -95,10 +101,10 @@ def _residual(record: Mapping[str, Any]) -> Check:
         text = f"The misfit to the data is {ratio:.2f} times the noise of the scan (root mean square)."
         if ratio > MISFIT:
             text += " The image does not explain the data: its model, the geometry or the stated noise may be wrong."
-            return Check(name, "look", text)
+            return Check(name, "look", text, float(ratio))
         if ratio < OVERFIT:
             text += " Well below one: part of the noise was fitted and lies in the image."
-        return Check(name, "ok", text)
+        return Check(name, "ok", text, float(ratio))
     if isinstance(residual, int | float):
         text = f"The relative misfit to the data is {residual:.3g}; no noise is stated that it could be judged by."
         return Check(name, "none", text)
@@ -111,14 +117,15 @@ def _prior(record: Mapping[str, Any]) -> Check:
     if not record:
         return Check(name, "none", "There is no record of the run.")
     if not models:
-        return Check(name, "ok", "No trained model took part.")
+        return Check(name, "ok", "No trained model took part.", 0.0)
     misfits = record.get("misfits")
     if misfits:
         listed = "; ".join(map(str, misfits)) if isinstance(misfits, list | tuple) else str(misfits)
-        return Check(name, "look", f"The model was forced on a scan that it does not fit: {listed}.")
+        count = len(misfits) if isinstance(misfits, list | tuple) else 1
+        return Check(name, "look", f"The model was forced on a scan that it does not fit: {listed}.", float(count))
     if isinstance(config, Mapping) and config.get("force_prior"):
         return Check(name, "look", "--force-prior was given: the model ran whether or not it fits this scan.")
-    return Check(name, "ok", "The model fits the scan: modality, voxel size and shape are those of its card.")
+    return Check(name, "ok", "The model fits the scan: modality, voxel size and shape are those of its card.", 0.0)
 
 
 def _number(value: float) -> str:

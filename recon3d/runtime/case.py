@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import recon3d
 from operators.blocks import Blocks
 from operators.reduce import norm
-from recon3d.acquisitions.seismic import fold_of
 from recon3d.config import ReconstructConfig, SimulateConfig
-from recon3d.errors import InputError
+from recon3d.errors import InputError, MemoryLimitError
 from recon3d.io import load, save, segy
 from recon3d.io.atomic import check_output
 from recon3d.methods.base import Reconstruction
-from recon3d.problem import Problem
+from recon3d.problem import Problem, problem_for
+from recon3d.report.checks import check_result
 from recon3d.runtime.device import set_threads
 from recon3d.runtime.evidence import Evidence, gathered, layers_of
-from recon3d.runtime.memory import peak_memory
+from recon3d.runtime.memory import MEBI, is_out_of_memory, peak_memory
 from recon3d.runtime.outputs import beside, check_outputs, check_series, values_told, volumes_of, write_result
-from recon3d.runtime.plan import plan_case
+from recon3d.runtime.plan import CasePlan, plan_case
 from recon3d.runtime.preview import LivePreview
-from recon3d.runtime.progress import ProgressReport
+from recon3d.runtime.progress import Progress, ProgressReport
 from recon3d.runtime.record import sibling, versions
 from recon3d.runtime.runner import CaseRun
 from recon3d.runtime.slabs import reconstruct_in_slabs
+from recon3d.runtime.traces import hold_out, mask_of
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
@@ -38,11 +41,14 @@ def reconstruct_case(
     overwrite: bool = False,
     quiet: bool = False,
     preview: bool = False,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
 ) -> Reconstruction:
     """Reconstruct a file into `output`, with `<stem>.recon.json`, `<stem>.png` and `<stem>.html` beside it.
 
     Of a complex image the magnitude is written unless the configuration says otherwise; what is returned is complex.
-    With `preview`, `<stem>.preview.html` shows the run as it goes on.
+    With `preview`, `<stem>.preview.html` shows the run as it goes on. Progress goes to `progress`, or to standard error
+    unless `quiet`. Where `stop` is set the run ends after its iteration.
 
     Raises
     ------
@@ -57,7 +63,41 @@ def reconstruct_case(
     for layer in layers_of(plan.evidence) if plan.evidence else ():
         check_output(beside(output, layer), overwrite)
     check_series(plan.problem, output, overwrite)
-    progress = None if quiet else ProgressReport(plan.method.name)
+    if plan.scan.kind == "seismic":
+        check_output(sibling(output, ".mask.npy"), overwrite)
+    if progress is None and not quiet:
+        progress = ProgressReport(plan.method.name)
+    notes: list[str] = []
+    while True:
+        try:
+            return _attempt(plan, path, output, config, notes, overwrite, preview, progress, stop, began)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            smaller, said = plan.memory.shrunk(), str(error)
+        # Only here, where the failed attempt is forgotten, its memory is free again.
+        if smaller is None:
+            raise MemoryLimitError(
+                f"Out of memory, although {plan.memory.forecast / MEBI:.0f} MiB were planned ({said.splitlines()[0]}): "
+                "choose a coarser grid (grid.voxel_mm), or a machine with more."
+            )
+        plan = replace(plan, memory=smaller)
+        slices = plan.problem.domain.shape[-3]
+        notes.append(f"Out of memory: going on from the last checkpoint with less at a time ({smaller.told(slices)}).")
+
+
+def _attempt(
+    plan: CasePlan,
+    path: Path,
+    output: Path,
+    config: ReconstructConfig,
+    notes: list[str],
+    overwrite: bool,
+    preview: bool,
+    progress: Progress | None,
+    stop: threading.Event | None,
+    began: float,
+) -> Reconstruction:
     with CaseRun(
         seed=config.run.seed,
         micro_batch=plan.memory.micro_batch,
@@ -67,13 +107,17 @@ def reconstruct_case(
         seconds_between_checkpoints=60 * config.run.checkpoint_minutes,
         device=plan.device,
         preview=LivePreview(sibling(output, ".preview.html"), plan.method.name, plan.problem.grid) if preview else None,
+        stop=stop,
+        scratch=output.parent if plan.memory.on_disk else None,
     ) as run:
-        for line in plan.warnings():
+        for line in [*notes, *plan.warnings()]:
             run.note(line)
         result = reconstruct_in_slabs(plan.problem, plan.method, plan.models, run, plan.memory.slab)
         evidence = Evidence()
         if plan.evidence is not None:
             evidence = gathered(plan.problem, result, plan.models, plan.evidence, run)
+        if config.evidence.hold_out:
+            result = replace(result, facts={**result.facts, **_hold_out(plan, config, run)})
         record = {
             "recon3d": recon3d.__version__,
             "input": {"path": str(path), "sha256": plan.input_hash},
@@ -93,13 +137,15 @@ def reconstruct_case(
             "plan": {"threads": plan.threads, "device": plan.device, "projector": plan.projector, **vars(plan.memory)},
             "seconds": round(time.perf_counter() - began, 2),
             "peak_memory": peak_memory(),
+            "resumed_at": run.resumed_at,
             "notes": [*plan.told(), *run.notes],
             "trace": run.trace,
             "versions": versions(),
             **result.details,
         }
+        record["checks"] = [asdict(check) for check in check_result(result.volume, record)]
         headers = {"like": path, "read_as": config.read} if segy.matches(path) else None
-        live = fold_of(plan.scan) > 0 if plan.scan.kind == "seismic" else None
+        live = mask_of(plan.scan) > 0 if plan.scan.kind == "seismic" else None
         volumes = volumes_of(result, output, config, evidence)
         write_result(result, output, record, overwrite, volumes, evidence, headers=headers, live=live)
         run.finish(sibling(output, ".html"))
@@ -122,6 +168,15 @@ def simulate_case(
     scan = simulate(volume, config.settings, noise=noise, seed=config.run.seed, finer=config.finer)
     save(scan, output, overwrite=overwrite)
     return scan
+
+
+def _hold_out(plan: CasePlan, config: ReconstructConfig, run: CaseRun) -> dict[str, float]:
+    """The score of the same method on traces that are hidden from it."""
+
+    def solve(scan: Scan) -> Volume:
+        return plan.method.reconstruct(problem_for(scan, device=plan.device), plan.models, run.aside()).volume
+
+    return hold_out(plan.scan, solve, config.evidence.hold_out, config.evidence.hold_out_side, config.run.seed)
 
 
 def _misfit(problem: Problem, result: Reconstruction) -> dict[str, float]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import recon3d
 from recon3d.runtime.device import allotted_cores
 from recon3d.runtime.memory import MEBI, free_memory
 from recon3d.runtime.record import versions
+
+if TYPE_CHECKING:
+    import torch
 
 _OPTIONAL = {
     "finufft": "mri",
@@ -21,15 +24,11 @@ _OPTIONAL = {
 
 
 def examine() -> dict[str, Any]:
-    """Versions, devices, optional packages and models, as plain values."""
+    """Versions, devices, projectors, optional packages and models, as plain values."""
     import torch
 
-    from operators.tomography import ImageGrid, Projector, TomographyGeometry
     from recon3d.priors import list_models
 
-    grid = ImageGrid((1, 8, 8), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
-    ones = torch.ones(1, 8, 8)
-    central = float(Projector(TomographyGeometry.parallel([0.0], 9), grid)(ones)[0, 0, 4])
     packages = {}
     for package, extra in _OPTIONAL.items():
         try:
@@ -45,7 +44,43 @@ def examine() -> dict[str, Any]:
         "cores": allotted_cores(),
         "free memory": f"{free_memory() / MEBI:.0f} MiB",
         "gpu": gpus or "none; everything runs on the CPU",
-        "ct projector": "works" if abs(central - 8.0) < 1e-4 else f"broken: an 8 mm chord measures {central:.3f} mm",
+        **_projectors(torch.device("cuda" if gpus else "cpu")),
         "models": [entry.name for entry in list_models()] or "none",
         "optional": packages,
     }
+
+
+def _projectors(device: torch.device) -> dict[str, Any]:
+    """Which projector CT gets and whether it measures a chord; what ASTRA finds; when a stored matrix would pay."""
+    import torch
+
+    from operators.errors import ReconError
+    from operators.tomography import ImageGrid, TomographyGeometry, projector_for
+    from operators.tomography.astra_cuda import require_cuda
+
+    grid = ImageGrid((1, 8, 8), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    A = projector_for(TomographyGeometry.parallel([0.0], 9), grid, device=device)
+    central = float(A(torch.ones(1, 8, 8, device=device))[0, 0, 4])
+    try:
+        require_cuda()
+        cuda = "works"
+    except ReconError as error:
+        cuda = str(error)
+    return {
+        "ct projector": "works" if abs(central - 8.0) < 1e-4 else f"broken: an 8 mm chord measures {central:.3f} mm",
+        "ct backend": A.chosen,
+        "astra on cuda": cuda,
+        "stored ct matrix": _stored_matrix(),
+    }
+
+
+def _stored_matrix() -> str:
+    """After how many projections ASTRA's matrix would overtake the kernels on this machine; no backend uses it."""
+    from recon3d.runtime.break_even import break_even
+
+    side, views = 128, 90
+    try:
+        rows = break_even(side, views, repeats=3)
+    except ImportError:
+        return "not measured: astra-toolbox is not installed"
+    return f"not used; {side} x {side} pixels, {views} views, CPU time: {'; '.join(map(str, rows))}"

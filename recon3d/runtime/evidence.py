@@ -12,8 +12,8 @@ from torch import Tensor
 from recon3d.config import EvidenceConfig
 from recon3d.errors import ConfigError, Interrupted, ReconError
 from recon3d.methods import make_method
-from recon3d.methods.auto import classical_for
 from recon3d.methods.base import Method, Reconstruction
+from recon3d.methods.candidates import classical_for
 from recon3d.priors import Card
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
@@ -66,8 +66,10 @@ def layers_of(config: EvidenceConfig) -> list[str]:
 
 
 def affordable(config: EvidenceConfig, problem: Problem, method: Method, memory: MemoryPlan) -> EvidenceConfig | None:
-    """What will lie beside the result: of a learned one, and where the whole volume fits into the memory."""
-    if not method.roles or memory.slab < problem.domain.shape[-3]:
+    """What will lie beside the result: of a learned one, and where the whole volume fits into the memory.
+
+    Not of a method that prepares what its models see: then the image is not theirs."""
+    if not method.roles or method.prepares or memory.slab < problem.domain.shape[-3]:
         return None
     classical = classical_method(problem, config)
     solver = SOLVER_VOLUMES if config.residual or config.null_space else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recon3d.errors import MemoryLimitError
@@ -15,36 +15,91 @@ from recon3d.problem import Problem
 MEBI = 2**20
 
 
+LATE_IMPORTS = 150 * MEBI
+"""What the libraries of report and files and the compiler of the kernels take, after the plan is made."""
+
+
 @dataclass(frozen=True)
 class MemoryPlan:
     """How a run fits into its memory.
 
     Parameters
     ----------
-    limit, forecast : bytes above the program itself
+    limit, forecast : bytes above the program itself, where it computes (on the GPU, if that is where)
     slab : slices that are worked on at a time; all of them where slabs are not problems of their own
     micro_batch : slices a network sees at once
+    on_disk : whether what the method can leave on disk lies there, in a file that is mapped into memory
+    host : forecast of what the whole process takes of the machine's memory, as queues count it
+    smaller : the ways left in which the plan can shrink: "micro-batch", "slabs", "disk"
     """
 
     limit: int
     forecast: int
     slab: int
     micro_batch: int
+    on_disk: bool = False
+    host: int = 0
+    smaller: tuple[str, ...] = ()
+
+    def shrunk(self) -> MemoryPlan | None:
+        """The plan after the system had less memory than was thought; None if there is no smaller one."""
+        if "micro-batch" in self.smaller and self.micro_batch > 1:
+            return replace(self, micro_batch=self.micro_batch // 2)
+        if "slabs" in self.smaller and self.slab > 1:
+            return replace(self, slab=math.ceil(self.slab / 2))
+        if "disk" in self.smaller and not self.on_disk:
+            return replace(self, on_disk=True)
+        return None
+
+    def told(self, slices: int) -> str:
+        """The plan in words."""
+        slabs = "whole" if self.slab >= slices else f"slabs of {self.slab} slices"
+        batch = f", micro-batch {self.micro_batch}" if "micro-batch" in self.smaller else ""
+        return slabs + batch + (", a part on disk" if self.on_disk else "")
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take: the machine's free memory, capped by its control group."""
+    """Bytes that this process may still take: the machine's free memory, capped by its control groups."""
     free = 8 * 2**30
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 free = int(line.split()[1]) * 1024
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit != "max":
-            free = min(free, int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
     except OSError:
         pass
-    return free
+    return min([free, *_left_in_control_groups()])
+
+
+def _left_in_control_groups() -> list[int]:
+    """What the groups around this process (of a container, of a job of a queue) leave it, of version 2 or 1."""
+    root, left = Path("/sys/fs/cgroup"), []
+    try:
+        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        groups = []
+    folders = [root]  # that of a container shows its own group at the root
+    for _, controllers, path in groups:
+        base = root if not controllers else root / "memory" if "memory" in controllers.split(",") else None
+        if base is not None:
+            group = base / path.strip("/")
+            folders += [folder for folder in (group, *group.parents) if base in (folder, *folder.parents)]
+    for folder in folders:
+        for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            try:
+                allowed = (folder / limit).read_text().strip()
+                if allowed != "max":
+                    left.append(int(allowed) - int((folder / used).read_text()))
+            except (OSError, ValueError):
+                continue
+    return left
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process holds now."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return peak_memory()
 
 
 def peak_memory() -> int:
@@ -53,10 +108,33 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the system, or a device, had no more memory to give."""
+    if isinstance(error, MemoryLimitError):  # which is said before it comes to that
+        return False
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | OSError)
+        and any(said in text for said in ("out of memory", "can't allocate memory", "cannot allocate memory"))
+    )
+
+
 def plan_memory(
-    problem: Problem, method: Method, limit: int | None, micro_batch: int, network_bytes_per_slice: int = 0
+    problem: Problem,
+    method: Method,
+    limit: int | None,
+    micro_batch: int,
+    network_bytes_per_slice: int = 0,
+    network_bytes: int = 0,
 ) -> MemoryPlan:
     """The largest slab and micro-batch that stay inside `limit` bytes (nine tenths of the free memory by default).
+
+    Where that does not do, what the method can leave on disk goes there.
+
+    Parameters
+    ----------
+    network_bytes_per_slice : of networks that see a micro-batch at once
+    network_bytes : of networks that see one slice or tile at once, whatever the micro-batch
 
     Raises
     ------
@@ -67,11 +145,12 @@ def plan_memory(
     slices = problem.domain.shape[-3] if len(problem.domain.shape) >= 3 else 1
     volume, data = problem.domain.nbytes, problem.A.range.nbytes
 
-    def forecast(slab: int, batch: int) -> int:
+    def forecast(slab: int, batch: int, on_disk: bool = False) -> int:
         share = slab / slices
-        working = (method.volumes * volume + 2 * data) * share
-        kept = 0 if slab == slices else volume  # the assembled result
-        return math.ceil(working + kept + data + batch * network_bytes_per_slice)
+        volumes = method.volumes - (method.spillable if on_disk else 0.0)
+        working = (volumes * volume + method.data_arrays * data) * share
+        kept = 0 if slab == slices or on_disk else volume  # the assembled result
+        return math.ceil(working + kept + data + max(batch * network_bytes_per_slice, network_bytes))
 
     splittable = method.separable and problem.A.restrict("z", 0, slices) is not None
     batch = micro_batch
@@ -80,11 +159,18 @@ def plan_memory(
     slab = slices
     while splittable and slab > 1 and forecast(slab, batch) > allowed:
         slab = math.ceil(slab / 2)
-    needed = forecast(slab, batch)
+    spillable = (method.spillable > 0 or slab < slices) and problem.A.device.type == "cpu"
+    on_disk = spillable and forecast(slab, batch) > allowed
+    needed = forecast(slab, batch, on_disk)
     if needed > allowed:
         advice = "a coarser grid (grid.voxel_mm)" if splittable else "a coarser grid (grid.voxel_mm) or fewer slices"
         raise MemoryLimitError(
             f"Method '{method.name}' needs {needed / MEBI:.0f} MiB for a volume of {volume / MEBI:.0f} MiB, "
             f"{allowed / MEBI:.0f} MiB are allowed: raise run.max_memory or choose {advice}."
         )
-    return MemoryPlan(allowed, needed, slab, batch)
+    ways = {"micro-batch": network_bytes_per_slice > 0, "slabs": splittable, "disk": spillable}
+    smaller = tuple(way for way, there in ways.items() if there)
+    on_gpu = problem.A.device.type != "cpu"
+    above = 2 * volume if on_gpu else needed - data  # the process holds the data by now
+    host = max(peak_memory(), resident_memory() + LATE_IMPORTS + above)
+    return MemoryPlan(allowed, needed, slab, batch, on_disk, host, smaller)

@@ -61,7 +61,7 @@ def write_result(
     Parameters
     ----------
     headers : options of SEG-Y outputs: the file whose headers they take over
-    live : which traces of a survey were recorded, for its picture
+    live : which traces of a survey were recorded, for its picture and the mask beside it
     """
     from recon3d.report.animation import animated
     from recon3d.report.html import case_report
@@ -82,6 +82,9 @@ def write_result(
                 temporary(sibling(output, ".gif")).write_bytes(animated(result.volume))
         elif isinstance(result.volume.grid, SurveyGrid):
             temporary(sibling(output, ".png")).write_bytes(survey_sheet(result.volume, live))
+            if live is not None:
+                with temporary(sibling(output, ".mask.npy")).open("wb") as file:
+                    np.save(file, live.astype(np.uint8))
         layers = {"result": result.volume, "uncertainty": result.uncertainty, **evidence.volumes, **result.others}
         shown = {name: layer for name, layer in layers.items() if layer is not None}
         told = {"uncertainty": str(result.facts["error_bar"])} if "error_bar" in result.facts else {}

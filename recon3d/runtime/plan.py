@@ -16,14 +16,16 @@ from recon3d.io.inspect import dead_coils
 from recon3d.methods import make_method
 from recon3d.methods.base import Method
 from recon3d.methods.roles import misfits, settled
-from recon3d.preprocessing.pipeline import sentences
+from recon3d.preprocessing.pipeline import ASSUMED, sentences
 from recon3d.preprocessing.truncation import truncation_told
+from recon3d.priors.reconstructor import Reconstructor
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import choose_device, set_threads
 from recon3d.runtime.evidence import affordable
 from recon3d.runtime.memory import MEBI, MemoryPlan, plan_memory
 from recon3d.runtime.record import fingerprint, run_key
 from recon3d.runtime.scans import load_scan, support_of
+from recon3d.runtime.traces import hidden_traces
 from recon3d.scan import Scan
 
 
@@ -55,15 +57,18 @@ class CasePlan:
     evidence: EvidenceConfig | None = None
 
     def told(self) -> list[str]:
-        """What was done to the scan before, what it lacks and what can hardly be right, for the record."""
+        """What was done to the scan before, assumed of it, and what can hardly be right; for the record."""
+        return [*self._prepared(), *(f"assumed: {line}" for line in self._assumed()), *self._doubts()]
+
+    def _prepared(self) -> list[str]:
         dead = ", ".join(map(str, dead_coils(self.scan)))
-        return [
-            *sentences(self.scan),
-            *doubts(self.scan),
-            *truncation_told(self.scan),
-            *ultrasound.doubts(self.scan),
-            *([f"coil {dead} holds no signal, so it is left out"] if dead else []),
-        ]
+        return [*sentences(self.scan), *([f"coil {dead} holds no signal, so it is left out"] if dead else [])]
+
+    def _assumed(self) -> list[str]:
+        return sentences(self.scan, ASSUMED)
+
+    def _doubts(self) -> list[str]:
+        return [*doubts(self.scan), *truncation_told(self.scan)]
 
     @property
     def projector(self) -> str:
@@ -73,8 +78,9 @@ class CasePlan:
     def warnings(self) -> list[str]:
         """What a person should know before the first iteration."""
         forced = [f"Warning: {misfit}; what the image shows may be the prior's alone." for misfit in self.misfits]
-        told = [*([self.reason] if self.reason else []), *forced]
-        if self.method.roles and self.evidence is None:
+        doubtful = [f"Warning: {line}." for line in ultrasound.doubts(self.scan)]
+        told = [*([self.reason] if self.reason else []), *forced, *doubtful]
+        if self.method.roles and not self.method.prepares and self.evidence is None:
             told.append("No evidence beside the result: for that the whole volume has to fit into the memory.")
         return told
 
@@ -82,20 +88,21 @@ class CasePlan:
         """The plan for a person."""
         memory = self.memory
         slices = self.problem.domain.shape[-3]
-        slabs = "whole" if memory.slab >= slices else f"slabs of {memory.slab} slices"
         return [
             f"scan     {self.scan}",
-            *(f"prepared {line}" for line in self.told()),
+            *(f"prepared {line}" for line in self._prepared()),
+            *(f"assumed  {line}" for line in self._assumed()),
+            *(f"doubt    {line}" for line in self._doubts()),
             f"grid     {_describe_grid(self.problem)}",
             f"output   {self.problem.output[0]}",
             f"method   {self.method.name}  "
             + "  ".join(f"{k}={v}" for k, v in self.method.model_dump(mode="json").items()),
             *(f"model    {role}: {model.card.name}" for role, model in self.models.items()),
             *(f"note     {line}" for line in self.warnings()),
-            f"compute  {self.device}, {self.threads} threads, {slabs}"
-            + (f", micro-batch {memory.micro_batch}" if self.models else ""),
+            f"compute  {self.device}, {self.threads} threads, {memory.told(slices)}",
             *([f"rays     {self.projector}"] if self.projector else []),
-            f"memory   about {memory.forecast / MEBI:.0f} MiB of {memory.limit / MEBI:.0f} MiB allowed",
+            f"memory   about {memory.forecast / MEBI:.0f} MiB of {memory.limit / MEBI:.0f} MiB allowed, the "
+            f"process {memory.host / MEBI:.0f} MiB",
         ]
 
 
@@ -105,6 +112,8 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     threads = set_threads(config.run.threads)
     scan = load_scan(path, config)
     support = support_of(scan, config.scan.support)
+    if config.evidence.hold_out:  # what cannot be hidden is refused before any work
+        hidden_traces(scan, config.evidence.hold_out, config.evidence.hold_out_side, config.run.seed)
     try:
         problem = problem_for(scan, device=device, support=support)
     except (DeviceError, MissingPackageError):
@@ -118,15 +127,28 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
         )
     asked = make_method(config.method.name, config.method.settings)
     method, models, reason = settled(asked, problem, config.models, force=config.force_prior)
-    network = max((model.bytes_per_slice(problem.domain.shape[-2:]) for model in models.values()), default=0)
-    limit = parse_bytes(config.run.max_memory) if config.run.max_memory is not None else None
-    memory = plan_memory(problem, method, limit, config.run.micro_batch, network)
+    networks = {role: model.bytes_per_slice(problem.domain.shape[-2:]) for role, model in models.items()}
+    alone = [role for role, model in models.items() if isinstance(model, Reconstructor)]  # see a slice at a time
+    at_once = max((size for role, size in networks.items() if role not in alone), default=0)
+    single = max((networks[role] for role in alone), default=0)
+    memory = plan_memory(problem, method, _limit(config, device), config.run.micro_batch, at_once, single)
     input_hash = fingerprint(path)
     decisive = {**config.model_dump(mode="json"), "settled": method.model_dump(mode="json")}
     key = run_key(input_hash, decisive, {role: model.card.sha256 for role, model in models.items()})
-    forced = [misfit for model in models.values() for misfit in misfits(model.card, problem)]
+    forced = [misfit for model in models.values() for misfit in misfits(model.card, problem, method)]
     evidence = affordable(config.evidence, problem, method, memory)
     return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash, reason, forced, evidence)
+
+
+def _limit(config: ReconstructConfig, device: str) -> int | None:
+    """Bytes that the run may take where it computes; None: what is free of the machine's memory."""
+    if device == "cpu":
+        return parse_bytes(config.run.max_memory) if config.run.max_memory is not None else None
+    if config.run.max_gpu_memory is not None:
+        return parse_bytes(config.run.max_gpu_memory)
+    import torch
+
+    return int(0.9 * torch.cuda.mem_get_info(device)[0])
 
 
 def _describe_grid(problem: Problem) -> str:

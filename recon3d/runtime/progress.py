@@ -5,12 +5,35 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress(Protocol):
+    """Where a run says how far it is."""
+
+    title: str
+
+    def begin(self, total: int, done: int) -> None:
+        """`total` iterations begin, `done` of which an earlier run did."""
+        ...
+
+    def advance(self, done: int, metrics: Mapping[str, float]) -> None:
+        """`done` iterations are finished."""
+        ...
+
+    def say(self, message: str) -> None:
+        """A line that stays."""
+        ...
+
+    def close(self) -> None:
+        """The run is over."""
+        ...
 
 
 class ProgressReport:
@@ -19,7 +42,7 @@ class ProgressReport:
     def __init__(self, title: str, stream: TextIO | None = None) -> None:
         self.title = title
         self.stream = stream or sys.stderr
-        self._bar: Progress | None = None
+        self._bar: Bar | None = None
 
     def begin(self, total: int, done: int) -> None:
         """`total` iterations begin, `done` of which an earlier run did."""
@@ -28,7 +51,7 @@ class ProgressReport:
         self._began, self._done_before = time.monotonic(), done
         self._last_line = self._began
         if self.stream.isatty():
-            self._bar = Progress(
+            self._bar = Bar(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import recon3d
-from recon3d.errors import ConfigError, InputError
+from recon3d.errors import ConfigError, InputError, ModelError
 from recon3d.io.atomic import atomic_path
 
 SUFFIXES = (".nii.gz", ".nii", ".h5", ".hdf5", ".npy", ".npz", ".sgy", ".segy", ".dcm")
@@ -38,11 +38,15 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
+def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a configuration changes the numbers."""
+    rest = {k: v for k, v in config.items() if k not in ("run", "description")}
+    return rest | {"seed": config["run"]["seed"]}
+
+
 def run_key(input_hash: str, config: Mapping[str, Any], models: Mapping[str, str]) -> str:
     """Identifies a run by what decides its numbers: input, configuration, weights and version."""
-    decisive = {k: v for k, v in config.items() if k not in ("run", "description")}
-    decisive["seed"] = config["run"]["seed"]
-    text = json.dumps([input_hash, decisive, dict(models), recon3d.__version__], sort_keys=True, default=str)
+    text = json.dumps([input_hash, decisive(config), dict(models), recon3d.__version__], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -76,6 +80,36 @@ def read_record(path: Path) -> dict[str, Any]:
             f"{path} is not a record of recon3d: give the .recon.json beside an earlier result."
         ) from error
     return record  # type: ignore[no-any-return]
+
+
+def is_current(output: Path, path: Path, config: Mapping[str, Any]) -> bool:
+    """Whether the record beside a result says that it is what this input and configuration make, with the models and
+    the version there are now: then it need not be made again.
+
+    Parameters
+    ----------
+    output : the result; its record is written last, so a record says that all of it is there
+    config : the validated configuration as plain values
+    """
+    try:
+        record = json.loads(sibling(output, ".recon.json").read_text(encoding="utf-8"))
+        made = (record["recon3d"], decisive(record["config"]), record["input"]["sha256"])
+        named = record["config"]["models"]
+        models = [(named.get(role, made_by["name"]), made_by["sha256"]) for role, made_by in record["models"].items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    if not output.is_file() or made[:2] != (recon3d.__version__, decisive(config)):
+        return False
+    return all(_weights(name) == sha for name, sha in models) and made[2] == fingerprint(path)
+
+
+def _weights(model: str) -> str | None:
+    from recon3d.priors import find_model, read_card
+
+    try:
+        return read_card(find_model(model)).sha256
+    except ModelError:
+        return None
 
 
 def recorded_input(record: Mapping[str, Any]) -> Path:

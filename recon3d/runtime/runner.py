@@ -5,16 +5,19 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from torch import Tensor
 
 from recon3d.errors import InputError, Interrupted
 from recon3d.run import SilentRun, State
 from recon3d.runtime.checkpoint import Checkpoint, on_device, read_checkpoint, write_checkpoint
 from recon3d.runtime.preview import LivePreview
-from recon3d.runtime.progress import ProgressReport
+from recon3d.runtime.progress import Progress
+from recon3d.runtime.scratch import zeros_on_disk
 
 
 class CaseRun:
@@ -28,6 +31,8 @@ class CaseRun:
     key : identifies input and configuration; a checkpoint with another key is refused
     seconds_between_checkpoints : 0 writes one after each iteration
     preview : page that shows the run as it goes on, or None
+    stop : when it is set the run ends after its iteration, as by a signal; for runs outside the main thread
+    scratch : folder for arrays that are to lie on disk, or None where they fit into memory
     """
 
     def __init__(
@@ -35,12 +40,14 @@ class CaseRun:
         *,
         seed: int = 0,
         micro_batch: int = 8,
-        progress: ProgressReport | None = None,
+        progress: Progress | None = None,
         checkpoint: Path | None = None,
         key: str = "",
         seconds_between_checkpoints: float = 120.0,
         device: str = "cpu",
         preview: LivePreview | None = None,
+        stop: threading.Event | None = None,
+        scratch: Path | None = None,
     ) -> None:
         self.seed = seed
         self.micro_batch = micro_batch
@@ -54,6 +61,8 @@ class CaseRun:
         self._pause = seconds_between_checkpoints
         self._device = device
         self._preview = preview
+        self._stop = stop
+        self._scratch = scratch
         self._total = 0
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
@@ -77,6 +86,11 @@ class CaseRun:
             raise KeyboardInterrupt
         self._signal = number
         self.note("Stopping after this iteration; once more stops at once.")
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether a signal came, or `stop` was set."""
+        return self._signal is not None or (self._stop is not None and self._stop.is_set())
 
     def enter_slab(self, start: int, stop: int) -> None:
         """The next iterations are about slices `start` to `stop` alone; slabs are too quick to be worth checkpoints."""
@@ -110,10 +124,10 @@ class CaseRun:
         if self._preview is not None:
             self._preview.show(index + 1, self._total, self.trace, state)
         due = time.monotonic() - self._last_checkpoint >= self._pause
-        if state and self._path is not None and (due or self._signal is not None):
+        if state and self._path is not None and (due or self.asked_to_stop):
             write_checkpoint(self._path, Checkpoint(self._key, index + 1, dict(state)))
             self._last_checkpoint = time.monotonic()
-        if self._signal is not None:
+        if self.asked_to_stop:
             kept = state and self._path is not None
             what = (
                 "the same command goes on from here"
@@ -128,13 +142,19 @@ class CaseRun:
         if self._progress is not None:
             self._progress.say(message)
 
+    def allocate(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Zeros on the device and of the type of `like`, in memory or on disk."""
+        if self._scratch is None:
+            return like.new_zeros(tuple(shape))
+        return zeros_on_disk(self._scratch, shape, like.dtype)
+
     def aside(self) -> Aside:
         """A run for work beside the case, which the same signals stop."""
         return Aside(self)
 
     def stop_if_asked(self) -> None:
         """Leave by `Interrupted` where a signal came."""
-        if self._signal is not None:
+        if self.asked_to_stop:
             raise Interrupted(
                 "Interrupted after the last iteration; the same command goes on from its last checkpoint."
             )

@@ -18,15 +18,17 @@ from recon3d.acquisitions import (
     ultrasound,
     water_attenuation_per_mm,
 )
+from recon3d.acquisitions.beamformed import beamformed_scan
 from recon3d.acquisitions.ct_checks import field_of_view
 from recon3d.acquisitions.image import image_scan
 from recon3d.acquisitions.mri import split_readout
 from recon3d.config import ReconstructConfig
 from recon3d.errors import ConfigError, InputError
-from recon3d.grid import AffineGrid
+from recon3d.grid import AffineGrid, BeamGrid
 from recon3d.io import load
 from recon3d.io.formats import format_for
 from recon3d.preprocessing.pipeline import preprocess
+from recon3d.runtime.traces import with_mask
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
@@ -38,6 +40,10 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
     if known.image is not None and config.source is None and format_for(path)[0] == "dicom":
         options = {"gaps": "nan", **options}  # a missing slice is restored, not refused
     found = load(path, **options)
+    if isinstance(found, Volume) and isinstance(found.grid, BeamGrid):
+        found = beamformed_scan(found, path.name)
+    if known.seismic.mask is not None:
+        found = with_mask(found, known.seismic.mask)
     if isinstance(found, Volume):
         if known.image is None:
             raise InputError(

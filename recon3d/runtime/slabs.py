@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from recon3d.grid import AffineGrid
 from recon3d.methods.base import Method, Reconstruction
 from recon3d.problem import Problem
 from recon3d.runtime.runner import CaseRun
+from recon3d.volume import Volume
 
 
 def reconstruct_in_slabs(
@@ -21,16 +24,23 @@ def reconstruct_in_slabs(
     slices = problem.domain.shape[-3]
     if slab >= slices:
         return method.reconstruct(problem, models, run)
-    parts = []
+    assert isinstance(problem.grid, AffineGrid)  # only slices of voxel grids are restricted
+    whole: dict[str, Volume] = {}
     for start in range(0, slices, slab):
         stop = min(start + slab, slices)
         run.enter_slab(start, stop)
-        parts.append(method.reconstruct(problem.slab(start, stop), models, run))
-    data = np.concatenate([part.volume.data for part in parts], axis=-3)
-    volume = replace(parts[0].volume, data=data, grid=problem.grid)
-    uncertainty = None
-    if parts[0].uncertainty is not None:
-        spread = np.concatenate([part.uncertainty.data for part in parts if part.uncertainty is not None], axis=-3)
-        uncertainty = replace(parts[0].uncertainty, data=spread, grid=problem.grid)
-    assert isinstance(problem.grid, AffineGrid)  # only slices of voxel grids are restricted
-    return Reconstruction(volume, uncertainty, {"slabs": len(parts)})
+        part = method.reconstruct(problem.slab(start, stop), models, run)
+        for name, piece in (("volume", part.volume), ("uncertainty", part.uncertainty)):
+            if piece is None:
+                continue
+            if name not in whole:
+                whole[name] = replace(piece, data=_assembled(piece, slices, run), grid=problem.grid)
+            whole[name].data[..., start:stop, :, :] = piece.data
+        del part, piece
+    return Reconstruction(whole["volume"], whole.get("uncertainty"), {"slabs": math.ceil(slices / slab)})
+
+
+def _assembled(piece: Volume, slices: int, run: CaseRun) -> NDArray[Any]:
+    """Where the slabs of a result are put together: in memory, or on disk."""
+    shape = (*piece.data.shape[:-3], slices, *piece.data.shape[-2:])
+    return run.allocate(shape, torch.from_numpy(piece.data[..., :0, :0, :0])).numpy()

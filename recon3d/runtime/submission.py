@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from recon3d.errors import ConfigError, DiskFullError, InputError, Interrupted, 
 from recon3d.evaluation.fastmri import centre_crop
 from recon3d.io import load
 from recon3d.io.leaderboard import Expected, read_expected, read_reconstruction, volume_files, write_reconstruction
-from recon3d.runtime.record import fingerprint, sibling
+from recon3d.runtime.record import is_current, sibling
 from recon3d.volume import Volume
 
 SUFFIXES = (".h5", ".nii.gz", ".nii")
@@ -181,13 +180,7 @@ def _reconstruct(path: Path, results: Path, config: ReconstructConfig, quiet: bo
 
 def _is_current(volume: Path, path: Path, config: ReconstructConfig, overwrite: bool) -> bool:
     """Whether a volume is what this configuration makes of this input: then it need not be made again."""
-    try:
-        record = json.loads(sibling(volume, ".recon.json").read_text())
-        made_of, made_by, version = record["input"]["sha256"], record["config"], record["recon3d"]
-    except (OSError, ValueError, KeyError, TypeError):
-        made_of = made_by = version = None
-    same_settings = _decisive(made_by) == _decisive(config.model_dump(mode="json"))
-    if same_settings and version == recon3d.__version__ and made_of == fingerprint(path):
+    if is_current(volume, path, config.model_dump(mode="json")):
         return True
     if not overwrite:
         raise OutputExistsError(
@@ -195,14 +188,6 @@ def _is_current(volume: Path, path: Path, config: ReconstructConfig, overwrite: 
             "or --force to make it again."
         )
     return False
-
-
-def _decisive(config: Any) -> Any:
-    """What of a configuration changes the numbers."""
-    if not isinstance(config, dict):
-        return None
-    rest = {k: v for k, v in config.items() if k not in ("run", "description")}
-    return rest | {"seed": config.get("run", {}).get("seed")}
 
 
 def _attributes(volume: Path, expected: Expected) -> dict[str, str | int]:

@@ -22,7 +22,7 @@ __all__ = ["Factors", "Prox", "Splitting", "basis_step", "hermite_matrix", "late
 
 Prox = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(F + gamma, f, gamma) of some frames -> their new f."""
-FRAMES_AT_ONCE = 16
+FRAMES_AT_ONCE = 8
 """Frames of a product that are formed together."""
 
 

@@ -18,6 +18,7 @@ def fourier_fill(
     lowest: float = 1e-3,
     pad: int = 8,
     alpha: float = 1.0,
+    start: Tensor | None = None,
 ) -> Tensor:
     """A real cube whose unknown samples are filled by what is sparse in Fourier space.
 
@@ -28,13 +29,14 @@ def fourier_fill(
     highest, lowest : first and last of them, as shares of the largest coefficient
     pad : unknown cells on every side, so that the two ends of an axis are no neighbours
     alpha : 1 keeps the known samples, less lets noise on them go
+    start : values of the unknown samples to begin with, zero by default; thresholds are then shares of its peak
     """
     if not data.any():
         return torch.zeros_like(data)
     shape = data.shape
     data, live = F.pad(data, [pad] * 6), F.pad(live, [pad] * 6)
-    x = data
-    largest = float(torch.fft.rfftn(data).abs().max())
+    x = data if start is None else torch.where(live > 0, data, F.pad(start, [pad] * 6))
+    largest = float(torch.fft.rfftn(x).abs().max())
     ratio = lowest / highest
     for k in range(iterations):
         threshold = largest * highest * ratio ** (k / max(1, iterations - 1))

@@ -13,7 +13,8 @@ from operators.linear import LinearOperator
 from operators.reduce import norm
 from operators.space import Element
 from recon3d.solvers.cg import Callback
-from recon3d.solvers.tv import ALL_AXES, TVProx, TVResult, total_variation
+from recon3d.solvers.total_variation import ALL_AXES, TVProx, total_variation
+from recon3d.solvers.tv import TVResult
 
 __all__ = ["tv_primal_dual"]
 

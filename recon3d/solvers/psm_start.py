@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,14 +13,24 @@ from torch import Tensor
 from operators.mri import CartesianSeries
 from operators.series import Series, ViewSeries
 from operators.space import Space
-from operators.tomography import Projector, TomographyGeometry, filtered_backprojection
+from operators.tomography import Projector, RayTransform, TomographyGeometry, filtered_backprojection
 from recon3d.solvers.cg import cgls
 from recon3d.solvers.partially_separable import Factors
 
-__all__ = ["cosine_start", "factors_from", "navigator_functions", "prosep_series", "window_image", "window_series"]
+__all__ = [
+    "cosine_start",
+    "factors_from",
+    "factors_from_windows",
+    "navigator_functions",
+    "prosep_series",
+    "window_image",
+    "window_series",
+]
 
 CG_STEPS = 12
 """Of an image from a window of frames; few, because they regularise."""
+OVERLAP = 8
+"""Windows that see a frame: with more, neighbours only repeat each other."""
 
 
 def window_image(A: Series, y: Any, centre: int, width: int, steps: int = CG_STEPS) -> Tensor:
@@ -29,7 +40,7 @@ def window_image(A: Series, y: Any, centre: int, width: int, steps: int = CG_STE
     """
     start = min(max(0, centre - (width - 1) // 2), max(0, A.frames - width))
     operator, data = A.window(start, min(A.frames, start + width), y)
-    if isinstance(operator, Projector):
+    if isinstance(operator, RayTransform) and operator.geometry.kind != "cone":
         return filtered_backprojection(operator, data, filter="hann")
     return cgls(operator, data, max_steps=steps).x
 
@@ -37,6 +48,13 @@ def window_image(A: Series, y: Any, centre: int, width: int, steps: int = CG_STE
 def window_series(A: Series, y: Any, width: int, every: int = 1) -> Tensor:
     """`window_image` about each `every`-th frame, (t, ...)."""
     return torch.stack([window_image(A, y, centre, width) for centre in range(0, A.frames, every)])
+
+
+def factors_from_windows(A: Series, y: Any, width: int, interpolator: Tensor, rank: int) -> Factors:
+    """Factors of `window_series`, of as many windows as matter: the work and the memory do not grow with P^2 and P."""
+    every = max(1, min(width // OVERLAP, A.frames // (2 * interpolator.shape[1])))
+    found = factors_from(window_series(A, y, width, every), interpolator[::every], rank)
+    return replace(found, interpolator=interpolator).orthonormal()
 
 
 def factors_from(series: Tensor, interpolator: Tensor, rank: int, psi: Tensor | None = None) -> Factors:
@@ -53,7 +71,7 @@ def factors_from(series: Tensor, interpolator: Tensor, rank: int, psi: Tensor | 
     if psi is None:
         psi = _right_vectors(flat)
     fitted = cast(Tensor, torch.linalg.lstsq(interpolator.to(psi.dtype), psi[:, :rank]).solution)
-    factors = Factors(torch.zeros((rank, *series.shape[1:]), dtype=series.dtype), fitted, interpolator)
+    factors = Factors(series.new_zeros((rank, *series.shape[1:])), fitted, interpolator)
     fit = torch.linalg.pinv(interpolator.to(psi.dtype) @ fitted).to(series.dtype)
     basis = (fit @ flat).reshape(factors.basis.shape)
     return Factors(basis, fitted, interpolator).orthonormal()
@@ -61,7 +79,7 @@ def factors_from(series: Tensor, interpolator: Tensor, rank: int, psi: Tensor | 
 
 def _right_vectors(flat: Tensor) -> Tensor:
     """Time functions of a series (t, values) by falling singular value; real, in double precision."""
-    gram = torch.zeros(len(flat), len(flat), dtype=torch.float64)
+    gram = torch.zeros(len(flat), len(flat), dtype=torch.float64, device=flat.device)
     for part in flat.split(1 << 14, dim=1):
         wide = part.to(torch.complex128 if part.is_complex() else torch.float64)
         gram += (wide @ wide.mH).real
@@ -71,8 +89,8 @@ def _right_vectors(flat: Tensor) -> Tensor:
 def cosine_start(frame: Space, interpolator: Tensor, rank: int, image: Tensor) -> Factors:
     """Slow cosines in time and the image of all frames as the first basis image: knows nothing of the motion."""
     P = len(interpolator)
-    t = (torch.arange(P, dtype=torch.float64) + 0.5) / P
-    psi = torch.cos(math.pi * t[:, None] * torch.arange(rank))
+    t = (torch.arange(P, dtype=torch.float64, device=image.device) + 0.5) / P
+    psi = torch.cos(math.pi * t[:, None] * torch.arange(rank, device=image.device))
     return factors_from(image.to(frame.dtype).expand(P, *image.shape), interpolator, rank, psi)
 
 
@@ -96,14 +114,14 @@ def prosep_series(
 
     Parameters
     ----------
-    A, y : parallel views over half a turn, one or more per frame, and their data (view, row, column)
+    A, y : parallel views over half a turn, one or more per frame, and their data (view, row, column), on the CPU
     rank : number of time functions
     views : angles at which projections are completed
     epochs, rate : of Adam
     """
-    geometry = cast(Projector, A.still).geometry
+    geometry = cast(RayTransform, A.still).geometry
     angles = torch.from_numpy(np.arctan2(geometry.ray_source[:, 1], geometry.ray_source[:, 0]))
-    frame_of_view = A._frame_of_view
+    frame_of_view = A._frame_of_view.cpu()
     data = y.to(torch.float64).flatten(1)
     opposite = y.to(torch.float64).flip(-1).flatten(1)  # the rays of angle + pi, for an axis in the middle
     measured = torch.cat([data, opposite])
@@ -142,6 +160,6 @@ def prosep_series(
     rays = torch.from_numpy(np.arctan2(even.ray_source[:, 1], even.ray_source[:, 0]))
     basis_of_angle = torch.polar(torch.ones(1, dtype=torch.float64), rays[:, None] * q)
     sinograms = torch.einsum("vq,qks->kvs", basis_of_angle, eta).real.reshape(rank, views, *y.shape[1:]).to(y.dtype)
-    backproject = Projector(even, cast(Projector, A.still).grid, y.dtype)
+    backproject = Projector(even, cast(RayTransform, A.still).grid, y.dtype)
     images = filtered_backprojection(backproject, sinograms, filter="hann")
     return Factors(images, torch.linalg.lstsq(interpolator, psi).solution, interpolator).frames()

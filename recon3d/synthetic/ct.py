@@ -68,10 +68,7 @@ def anatomical_ct(
     GeometryError
         If the shape or voxel size is not positive.
     """
-    if family is not None and family not in FAMILIES:
-        raise ConfigError(f"The family of a drawn CT must be one of {', '.join(FAMILIES)}, got {family!r}.")
-    if len(shape) != 3 or min(shape) < 1:
-        raise GeometryError(f"A drawn CT needs three positive sizes (z, y, x), got {shape}.")
+    check_request("CT", shape, family, FAMILIES)
     grid = AffineGrid.centred(shape, voxel_mm)
     anatomy, surfaces, scanner = (np.random.default_rng([seed, part]) for part in range(3))
     if family is None:
@@ -93,6 +90,14 @@ def anatomical_ct(
         "HU",
         tags={"modality": "CT", "source": "drawn", "family": family, "seed": seed},
     )
+
+
+def check_request(what: str, shape: tuple[int, ...], family: str | None, families: tuple[str, ...]) -> None:
+    """Raise unless a volume of this shape and one of the families, or any, can be drawn; `what` is in the messages."""
+    if family is not None and family not in families:
+        raise ConfigError(f"The family of a drawn {what} must be one of {', '.join(families)}, got {family!r}.")
+    if len(shape) != 3 or min(shape) < 1:
+        raise GeometryError(f"A drawn {what} needs three positive sizes (z, y, x), got {shape}.")
 
 
 def _draw_frame(grid: AffineGrid, family: str, rng: np.random.Generator) -> Frame:

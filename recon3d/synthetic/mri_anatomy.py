@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from recon3d.errors import ConfigError, GeometryError
 from recon3d.grid import AffineGrid
 from recon3d.synthetic.anatomy.fields import smooth_field
 from recon3d.synthetic.anatomy.shapes import Tissue, rotation
-from recon3d.synthetic.ct import Frame, blank_canvas, draw_body, draw_limbs
+from recon3d.synthetic.ct import Frame, blank_canvas, check_request, draw_body, draw_limbs
 from recon3d.synthetic.mri import TISSUES as MEASURED
 from recon3d.synthetic.mri import brain_labels, knee_labels
 from recon3d.volume import Volume
@@ -90,10 +89,7 @@ def drawn_mr(shape: Size, voxel_mm: float | Lengths, seed: int, *, family: str |
     GeometryError
         If the shape or voxel size is not positive.
     """
-    if family is not None and family not in FAMILIES:
-        raise ConfigError(f"The family of a drawn MR volume must be one of {', '.join(FAMILIES)}, got {family!r}.")
-    if len(shape) != 3 or min(shape) < 1:
-        raise GeometryError(f"A drawn MR volume needs three positive sizes (z, y, x), got {shape}.")
+    check_request("MR volume", shape, family, FAMILIES)
     grid = AffineGrid.centred(shape, voxel_mm)
     anatomy, look, scanner = (np.random.default_rng([seed, part]) for part in (10, 11, 12))
     if family is None:

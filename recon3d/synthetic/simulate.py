@@ -165,15 +165,15 @@ def simulate_ct(
     def geometry(rays: int) -> TomographyGeometry:
         """The detector with each pixel split into so many rays along the columns, and along the rows of a cone beam."""
         if beam == "cone":
-            return TomographyGeometry.helical(
+            return TomographyGeometry.cone(
                 angles,
-                advance_mm,
                 source_to_axis_mm,
                 source_to_detector_mm,
                 rays * n,
                 pitch_mm / rays,
                 rays * rows,
                 height_mm / rays,
+                advance_mm=advance_mm,
                 detector=detector,
             )
         pixels: dict[str, Any] = {

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from operators.seismic import MASK_FAMILIES, trace_mask
+from operators.seismic import trace_mask
 from recon3d.solvers.gaps import first_guess
 from recon3d.synthetic.seismic import layered_cube
 from recon3d.training.interpolation_config import CubeData
@@ -29,7 +29,7 @@ STEP = 2.0**-11
 
 def prepare_cubes(data: CubeData, folder: Path, say: Callable[[str], None] = print) -> list[Path]:
     """Draw the cubes that are missing in the bank and return the files of all; other settings have other folders."""
-    recipe = data.model_dump(mode="json", include={"shape", "survey", "first_seed", "missing"})
+    recipe = data.model_dump(mode="json", include={"shape", "survey", "first_seed", "missing", "masks"})
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
     home = folder / f"cubes-{key}"
     home.mkdir(parents=True, exist_ok=True)
@@ -68,8 +68,9 @@ def _draw(job: tuple[CubeData, int, Path]) -> None:
 
 def _mask(data: CubeData, rng: np.random.Generator) -> NDArray[np.bool_]:
     """The part of a survey's mask that a cube sees, with some traces live and some missing."""
+    families, shares = list(data.masks), np.array(list(data.masks.values()))
     while True:
-        family = MASK_FAMILIES[int(rng.integers(len(MASK_FAMILIES)))]
+        family = families[int(rng.choice(len(families), p=shares / shares.sum()))]
         whole = trace_mask(family, data.survey, rng.uniform(*data.missing), rng)
         x, y = (int(rng.integers(n - side + 1)) for n, side in zip(data.survey, data.shape[:2], strict=True))
         live = whole[x : x + data.shape[0], y : y + data.shape[1]]

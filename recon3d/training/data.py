@@ -30,6 +30,8 @@ STEP = 2.0**-14  # one count of the int16 bank in normalised units: range -2..2,
 GENERATORS = {
     "anatomical-ct": "recon3d.synthetic.ct:anatomical_ct",
     "drawn-mr": "recon3d.synthetic.mri_anatomy:drawn_mr",
+    "companded-tissue": "recon3d.synthetic.ultrasound:companded_tissue",
+    "companded-haze": "recon3d.synthetic.ultrasound:companded_haze",
 }
 """Built-in generators of training volumes by name, as "module:function"."""
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from operators.seismic import MASK_FAMILIES
 from recon3d.training.config import Noise, Section, TrainingSettings
 
 
@@ -20,6 +21,7 @@ class CubeData(Section):
     workers: int = Field(default=1, ge=1)  # processes that fill the bank
     patches: tuple[tuple[int, int, int, int], ...] = ((48, 48, 64, 2), (32, 32, 64, 4))  # (x, y, t, batch)
     missing: tuple[float, float] = (0.1, 0.8)  # share of traces that a mask hides, uniform
+    masks: dict[str, float] = Field(default_factory=lambda: dict.fromkeys(MASK_FAMILIES, 1.0))  # shares of families
     scale: tuple[float, float] = (0.5, 2.0)  # factor on the cubes, log-uniform: a tile may be quieter than its cube
 
 
@@ -51,6 +53,10 @@ class InterpolatorConfig(TrainingSettings):
             raise ValueError("data.held_out must be below data.count")
         if any(side > n for *sides, _ in self.data.patches for side, n in zip(sides, self.data.shape, strict=True)):
             raise ValueError("data.patches must fit into data.shape")
+        if unknown := set(self.data.masks) - set(MASK_FAMILIES):
+            raise ValueError(f"data.masks are {', '.join(MASK_FAMILIES)}, got {', '.join(sorted(unknown))}")
+        if any(share < 0 for share in self.data.masks.values()) or sum(self.data.masks.values()) <= 0:
+            raise ValueError("data.masks are shares: not negative, and one of them positive")
         if any(side > n for side, n in zip(self.data.shape[:2], self.data.survey, strict=True)):
             raise ValueError("data.shape must fit into data.survey")
         return self

@@ -101,7 +101,7 @@ def test_a_moved_grid_follows_the_patient_s_axes() -> None:
 
 def test_foreign_and_incomplete_scans() -> None:
     assert acquisition_for("ct") is not None
-    with pytest.raises(InputError, match="'pet' are not understood: expected one of ct"):
+    with pytest.raises(InputError, match="'pet' are not understood: expected one of beamformed, ct"):
         acquisition_for("pet")
     lacking = {k: v for k, v in TURN.acquisition.items() if k not in ("vectors", "detector")}
     with pytest.raises(InputError, match="lacks vectors, detector"):

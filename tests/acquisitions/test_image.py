@@ -16,7 +16,7 @@ from recon3d.grid import AffineGrid
 from recon3d.methods import make_method
 from recon3d.problem import problem_for
 from recon3d.run import SilentRun
-from recon3d.solvers.tv import tv_prox
+from recon3d.solvers.total_variation import tv_prox
 from recon3d.volume import Volume
 
 GRID = AffineGrid.patient((6, 9, 8), (5.0, 1.0, 1.0))

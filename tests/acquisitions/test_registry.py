@@ -41,5 +41,5 @@ def test_plug_ins_add_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("pet", "operator:mul", "recon3d.acquisitions")
     monkeypatch.setattr(acquisitions, "entry_points", lambda group: [point] if group == point.group else [])
     assert acquisitions.acquisition_for("pet") is point.load()
-    with pytest.raises(InputError, match="'spect' are not understood: expected one of ct, image, mri, pet"):
+    with pytest.raises(InputError, match="'spect' are not understood: expected one of beamformed, ct, image, mri, pet"):
         acquisitions.acquisition_for("spect")

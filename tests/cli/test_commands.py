@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -130,10 +131,21 @@ def test_lists(cli: Cli, here: Path) -> None:
     assert "iterations" in cli("methods").out
     methods = json.loads(cli("methods", "--json").out)
     assert methods["sirt"]["settings"]["iterations"]["default"] == 100
-    doctor = json.loads(cli("doctor", "--json").out)
-    assert doctor["ct projector"] == "works"
-    assert "cores" in cli("doctor").out
     assert cli("models").code == 0
+
+
+def test_doctor_names_the_projector_and_when_a_matrix_would_pay(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = json.loads(cli("doctor", "--json").out)
+    assert facts["ct projector"] == "works"
+    assert "auto: the run is on" in facts["ct backend"]
+    assert facts["astra on cuda"] == "works" or "finds no CUDA device" in facts["astra on cuda"]
+    assert re.search("1 slice: .*pays.*; 4 slices: .*pays.*; 16 slices: .*pays", facts["stored ct matrix"])
+    monkeypatch.setitem(sys.modules, "astra", None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    told = cli("doctor").out
+    assert "cores" in told
+    assert "not measured: astra-toolbox is not installed" in told
+    assert "pip install astra-toolbox" in told
 
 
 def test_help(cli: Cli) -> None:
@@ -181,6 +193,15 @@ def edge_on(file: h5py.File) -> None:
     vectors[3, 6:9] = vectors[3, 0:3]
 
 
+def pixels_in_metres(file: h5py.File) -> None:
+    file["acquisition/vectors"][:, 6:9] *= 1e-3
+
+
+def axis_off(file: h5py.File) -> None:
+    vectors = file["acquisition/vectors"]
+    vectors[:, 3:6] += 40 * vectors[:, 6:9]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -189,6 +210,8 @@ def edge_on(file: h5py.File) -> None:
         (no_vectors, "vectors"),
         (no_data, "data"),
         (edge_on, "view 3"),
+        (pixels_in_metres, "is too small for its grid"),
+        (axis_off, "columns off the detector of"),
     ],
 )
 def test_bad_scans(cli: Cli, here: Path, left: Left, change: Callable[[h5py.File], None], said: str) -> None:

@@ -80,6 +80,23 @@ def test_without_a_recipe_the_method_chooses_itself(cli: Cli, here: Path) -> Non
     assert "method   tv" in done.out
 
 
+def test_samples_leave_their_mean_and_spread_for_a_dicom_map(
+    cli: Cli, here: Path, left: Callable[[], set[str]]
+) -> None:
+    done = cli("reconstruct", "scan.h5", "dds.nii.gz", *DDS, "method.samples=2")
+    assert done.code == 0, done.err
+    assert left() == RESULT | EVIDENCE | {"dds.uncertainty.nii.gz"}
+    spread = load("dds.uncertainty.nii.gz")
+    assert (spread.units, spread.data.shape) == ("HU", load("dds.nii.gz").data.shape)
+    assert (spread.data > 0).all()
+    record = json.loads((here / "dds.recon.json").read_text())
+    assert record["result"]["error_bar"].startswith("Spread of 2 samples")
+    assert cli("convert", "dds.uncertainty.nii.gz", "map.dcm", "--parametric-map").code == 0
+    written = pydicom.dcmread(here / "map.dcm")
+    assert written.SOPClassUID.name == "Parametric Map Storage"
+    assert written.NumberOfFrames == len(spread.data)
+
+
 @pytest.mark.parametrize(
     ("told", "label", "explanation"),
     [

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from recon3d import io
-from recon3d.errors import GeometryError, InputError, OutputExistsError
+from recon3d.errors import InputError, OutputExistsError
 from recon3d.grid import AffineGrid, BeamGrid
 from recon3d.io.convert import convert
 from recon3d.volume import Volume
@@ -68,5 +68,15 @@ def test_outputs_are_kept_and_other_objects_refused(volume, tmp_path):
     convert(tmp_path / "start.h5", tmp_path / "out.nii", overwrite=True)
     beams = Volume(volume.data, BeamGrid((3, 4, 5), (0, 0.1), (0, 1)))
     io.save(beams, tmp_path / "beams.h5")
-    with pytest.raises(GeometryError, match="AffineGrid"):
+    with pytest.raises(InputError, match="beams of one plane"):
         convert(tmp_path / "beams.h5", tmp_path / "out")
+
+
+def test_beams_become_a_picture_where_the_target_has_voxels(tmp_path):
+    beams = BeamGrid((1, 9, 30), (-0.4, 0.1), (2.0, 0.5), apex_mm=0.0)
+    io.save(Volume(np.ones((1, 9, 30), "f4"), beams, "dB", tags={"modality": "US"}), tmp_path / "a.h5")
+    assert isinstance(convert(tmp_path / "a.h5", tmp_path / "b.h5").grid, BeamGrid)
+    picture = convert(tmp_path / "a.h5", tmp_path / "c.nii.gz")
+    assert isinstance(picture.grid, AffineGrid)
+    assert picture.voxel_mm[1:] == pytest.approx((0.5, 0.5))
+    assert io.load(tmp_path / "c.nii.gz").shape == picture.shape

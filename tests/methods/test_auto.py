@@ -20,7 +20,8 @@ from operators.space import Space
 from operators.tomography import ImageGrid, Projector, TomographyGeometry
 from recon3d.grid import AffineGrid
 from recon3d.methods import make_method, reconstruct
-from recon3d.methods.auto import Auto, classical_for, measured_share, seconds_of
+from recon3d.methods.auto import Auto, seconds_of
+from recon3d.methods.candidates import classical_for
 from recon3d.methods.roles import settled
 from recon3d.problem import NoiseModel, Problem
 from recon3d.run import SilentRun
@@ -52,6 +53,12 @@ class Flat:
         return 0.9 * x
 
 
+class Paired:
+    """A network trained on pairs that fits anything."""
+
+    card = SimpleNamespace(name="paired")
+
+
 @pytest.fixture(autouse=True)
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recon3d.methods.roles.list_models", list)
@@ -80,9 +87,19 @@ def test_few_views_and_short_arcs_go_to_the_prior_or_to_total_variation() -> Non
 
 
 def test_mri_by_its_acceleration() -> None:
-    assert measured_share(mri(4)).said == "MRI at an acceleration of 4.0"
-    assert choice(mri(4), Flat())[0].name == "dds"
+    method, reason = choice(mri(4), Flat())
+    assert (method.name, method.data) == ("dds", "proximal")
+    assert reason.startswith("MRI at an acceleration of 4.0, prior flat fits, no reconstructor (No known model fits")
+    assert choice(mri(8), Flat())[0].data == "admm_tv"
     assert choice(mri(4))[0].name == "l1_wavelet"
+
+
+def test_a_network_trained_on_pairs_is_second_to_the_prior_where_few_lines_were_measured() -> None:
+    assert Auto().settle(mri(8), {"prior": Flat(), "reconstructor": Paired()})[0].name == "dds"
+    method, reason = Auto().settle(mri(8), {"reconstructor": Paired()})
+    assert method.name == "supervised"
+    assert "reconstructor paired fits: supervised." in reason
+    assert Auto().settle(mri(4), {"reconstructor": Paired()})[0].name == "l1_wavelet"
 
 
 def test_another_kind_of_scan_says_how_much_was_measured() -> None:
@@ -100,25 +117,34 @@ def test_another_kind_of_scan_says_how_much_was_measured() -> None:
     [("1h", "dds", 100), ("3m", "dds", 50), ("40s", "dds", 10), ("21s", "tv", None), ("2", "fbp", None)],
 )
 def test_a_time_budget(monkeypatch: pytest.MonkeyPatch, budget: str, name: str, steps: int | None) -> None:
-    monkeypatch.setattr(module, "_seconds_per_gram", lambda problem: 0.1)
-    monkeypatch.setattr(module, "_seconds_per_network", lambda problem, prior: 2.0)
+    monkeypatch.setattr(module, "seconds_per_gram", lambda problem: 0.1)
+    monkeypatch.setattr(module, "seconds_per_network", lambda problem, prior: 2.0)
     method, reason = choice(ct(6), Flat(), budget=budget)
     assert (method.name, getattr(method, "steps", None)) == (name, steps)
     assert f"of {budget}" in reason
 
 
 def test_a_budget_below_everything_takes_the_fastest_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_seconds_per_gram", lambda problem: 60.0)
+    monkeypatch.setattr(module, "seconds_per_gram", lambda problem: 60.0)
     method, reason = choice(ct(6), budget="1s")
     assert method.name == "fbp"
     assert "although 1s is too little for any" in reason
 
 
+def test_only_what_has_a_network_pays_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "seconds_per_gram", lambda problem: 0.0)
+    monkeypatch.setattr(module, "seconds_per_network", lambda problem, model: 7.0)
+    models = {"prior": Flat(), "reconstructor": Paired()}
+    method, reason = Auto(budget="8s").settle(mri(8), models)
+    assert method.name == "supervised"
+    assert "about 7 s of 8s" in reason
+    assert Auto(budget="6s").settle(mri(8), models)[0].name == "l1_wavelet"
+
+
 def test_both_clocks_run() -> None:
     problem = ct(6)
-    assert 0 < module._seconds_per_gram(problem) < 10
-    assert module._seconds_per_network(problem, None) == 0.0
-    assert 0 < module._seconds_per_network(problem, Flat()) < 10
+    assert module.seconds_per_gram(problem) > 0
+    assert module.seconds_per_network(problem, Flat()) > 0
 
 
 def test_durations() -> None:

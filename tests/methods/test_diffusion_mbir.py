@@ -15,6 +15,7 @@ from torch import Tensor
 
 import recon3d.methods.samples as samples_module
 from operators.linear import FunctionOperator, LinearOperator
+from operators.mri import CartesianEncoding
 from operators.normalization import Normalization
 from operators.space import Space
 from operators.tomography import ImageGrid, Projector, TomographyGeometry
@@ -135,6 +136,19 @@ def test_chains_follow_the_gaussian_recursion(monkeypatch: pytest.MonkeyPatch, s
     assert float((found.T.cov() - V).norm()) < 3 * expected
 
 
+def test_many_levels_end_at_the_prior() -> None:
+    """The variance that the predictor leaves, per eigenvalue of a Gaussian prior: ten times the levels, a tenth off."""
+    prior = torch.linspace(0.1, 2.0, 6, dtype=torch.float64)
+    errors = []
+    for count in (200, 2000, 20000):
+        variance = torch.full_like(prior, 378.0**2)
+        for level in lambda_grid(count, 378.0, 0.01):
+            step = level.b**2 - level.b_next**2
+            variance = (1 - step / (prior + level.sigma**2)) ** 2 * variance + step
+        errors.append(float((variance - prior).norm() / prior.norm()))
+    assert errors == pytest.approx([5.5e-2, 5.3e-3, 5.3e-4], rel=0.05)
+
+
 def test_predictor_and_corrector_draw_noise_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     keys, drawn = [], []
 
@@ -164,6 +178,38 @@ def test_the_identity_gives_its_data_and_more_cg_steps_fit_better() -> None:
     problem = make_problem(A, A(y))
     residuals = [solve(problem, denoise, steps=20, cg_steps=n).facts["residual"] for n in (1, 2, 4)]
     assert residuals[0] > 2 * residuals[1] > 4 * residuals[2]
+
+
+def test_where_no_coil_sees_a_prior_cannot_run_away() -> None:
+    """The data fix what is seen; elsewhere this prior would double its values, level after level."""
+    maps = torch.full((2, 3, 6, 8), math.sqrt(0.5), dtype=torch.complex128)
+    maps[:, :, 1:3, 2:5] = 0
+    A = CartesianEncoding(maps)
+    truth, seen = normal(*A.domain.shape, dtype=torch.complex128), maps[0] != 0
+    largest = []
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        largest.append(float(x[~seen].abs().max()) / sigma)
+        return 2 * x
+
+    found = torch.from_numpy(solve(make_problem(A, A(truth)), denoise, steps=200).volume.data)
+    torch.testing.assert_close(found, truth * seen, rtol=1e-6, atol=1e-6)
+    assert float(found[~seen].abs().max()) < 1e-6
+    assert 3 < max(largest) < 8  # noise of the level and no more, per real channel
+
+
+def test_without_coupling_slices_are_problems_of_their_own() -> None:
+    matrix, shape = normal(7, 12, seed=1), (3, 3, 4)
+    denoise = StationaryGaussian(0.1 + torch.rand(3, 4, dtype=torch.float64)).denoise
+    A, y = slicewise(matrix, shape), normal(3, 7, seed=2)
+    whole = make_problem(A, y)
+    found = solve(whole, denoise, steps=30, cg_steps=12).volume.data
+    for k in range(3):
+        one = Problem(
+            y[k : k + 1], slicewise(matrix, (1, 3, 4)), NoiseModel(), AffineGrid.centred((1, 3, 4), (1, 1, 1)),
+            first_slice=k, whole=whole,
+        )  # fmt: skip
+        np.testing.assert_allclose(solve(one, denoise, steps=30, cg_steps=12).volume.data[0], found[k], atol=1e-5)
 
 
 def test_published_weights_belong_to_the_published_back_projection() -> None:

@@ -16,7 +16,7 @@ from operators.linear import Diagonal, FunctionOperator, LinearOperator
 from operators.mri import CartesianSeries
 from operators.mri.noncartesian import NonCartesianEncoding
 from operators.reduce import norm
-from operators.series import Expansion, Series, ViewSeries, frame_normals, series_of, subspace
+from operators.series import Expansion, Series, ViewSeries, frame_normals, series_norm, series_of, subspace
 from operators.space import Space
 from operators.stack import Frames
 from operators.testing import adjoint_error
@@ -113,6 +113,44 @@ def test_noise_weights_pass_through(make: Callable[[], Series]) -> None:
         float(norm(seen)) ** 2
     )
     assert float((psi * b).sum().real) == pytest.approx(float((seen.conj() * y).sum().real))
+
+
+def assert_norm(A: LinearOperator) -> None:
+    """From below, and near: singular values of small random frames lie close together."""
+    largest = A.norm(max_steps=400, rtol=1e-8)
+    assert series_norm(A) == pytest.approx(largest, rel=0.005)
+
+
+@each
+def test_the_norm_is_that_of_the_frame_seen_best(make: Callable[[], Series]) -> None:
+    A = make()
+    assert_norm(-2.0 * A)
+    if isinstance(A.range, Space):
+        assert_norm(Diagonal(normal(*A.range.shape, seed=7).abs() + 0.1, A.range) @ A)
+
+
+@each
+def test_a_support_cuts_every_frame(make: Callable[[], Series]) -> None:
+    A = make()
+    support = (normal(*A.frame.shape, seed=9) > 0).double()
+    only = 0.5 * (A @ Diagonal(support, A.domain))
+    psi = normal(A.frames, 2, seed=3, dtype=A.domain.dtype)
+    basis, y = normal(2, *A.frame.shape, seed=4, dtype=A.domain.dtype), A.range.random(torch.Generator().manual_seed(5))
+    for got, wanted in zip(
+        (subspace(only, psi)(basis), *frame_normals(only, basis, y)),
+        (subspace(0.5 * A, psi)(support * basis), *frame_normals(0.5 * A, support * basis, y)),
+        strict=True,
+    ):
+        assert float(norm(got - wanted)) <= 1e-12 * float(norm(wanted))
+    assert_norm(only)
+
+
+def test_a_frame_that_sees_nothing_does_not_stop_the_search() -> None:
+    A = cartesian(5, 1, 1, 7)
+    mask = A.mask.clone()
+    mask[0] = 0
+    blind = CartesianSeries(A.maps[0], mask)
+    assert_norm(blind)
 
 
 @each

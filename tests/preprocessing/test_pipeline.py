@@ -11,7 +11,7 @@ import pytest
 from operators.tomography import TomographyGeometry
 from recon3d.errors import InputError
 from recon3d.grid import AffineGrid
-from recon3d.preprocessing.hardening import correct_hardening
+from recon3d.preprocessing.hardening import correct_hardening, fit_hardening
 from recon3d.preprocessing.pipeline import axis_column, preprocess, sentences, with_axis
 from recon3d.preprocessing.truncation import extend_edges, truncated_share
 from recon3d.scan import Scan
@@ -106,6 +106,21 @@ def test_beam_hardening_is_a_polynomial_without_constant() -> None:
     np.testing.assert_allclose(correct_hardening(data, (1.0, 0.5)), [-0.1, 0.0, 1.5, 4.0], rtol=1e-6)
     with pytest.raises(InputError, match="thinner"):
         correct_hardening(data, (1.0, -0.5))
+
+
+def test_a_hardening_polynomial_is_fitted_to_a_wedge() -> None:
+    """The inverse of y = t + 0.1 t^2 (in units of 1 / mu) begins as t = y - 0.1 y^2 + 0.02 y^3."""
+    thickness = np.linspace(0.0, 1.0, 50)
+    y = thickness + 0.1 * thickness**2
+    assert fit_hardening(y, 5.0 * thickness, degree=4)[:3] == pytest.approx((1.0, -0.1, 0.02), abs=3e-3)
+    straight = correct_hardening(y, fit_hardening(y, 5.0 * thickness))
+    np.testing.assert_allclose(straight, thickness * straight[-1], atol=2e-4)
+    with pytest.raises(InputError, match="as many thicknesses"):
+        fit_hardening([1.0, 1.0, 0.0], [2.0, 2.0, 0.0])
+    with pytest.raises(InputError, match="needs a thickness, got 2 and 3"):
+        fit_hardening([1.0, 1.0], [2.0, 2.0, 0.0])
+    with pytest.raises(InputError, match="falls for thin material"):
+        fit_hardening([1.0, 2.0, 3.0], [0.1, 4.0, 12.0], degree=2)
 
 
 def test_raster_scans_keep_their_columns() -> None:

@@ -14,7 +14,7 @@ from recon3d.errors import MemoryLimitError
 from recon3d.grid import AffineGrid, SurveyGrid
 from recon3d.methods import make_method
 from recon3d.problem import NoiseModel, Problem
-from recon3d.runtime.memory import free_memory, peak_memory, plan_memory
+from recon3d.runtime.memory import free_memory, is_out_of_memory, peak_memory, plan_memory
 
 SHAPE = (16, 32, 32)
 VOLUME = 4 * 16 * 32 * 32
@@ -43,6 +43,54 @@ def test_less_memory_means_slabs_until_nothing_fits() -> None:
 def test_what_does_not_split_is_told_so() -> None:
     with pytest.raises(MemoryLimitError, match="or fewer slices"):
         plan_memory(problem(), make_method("tv", {}), 4 * VOLUME, 8)
+
+
+def test_total_variation_leaves_its_duals_on_disk() -> None:
+    tv = make_method("tv", {})
+    whole = plan_memory(problem(), tv, 17 * VOLUME, 8)  # 11 volumes and 6 arrays of data
+    assert (whole.on_disk, whole.forecast) == (False, 17 * VOLUME)
+    tight = plan_memory(problem(), tv, 11 * VOLUME, 8)
+    assert (tight.on_disk, tight.forecast, tight.slab) == (True, 11 * VOLUME, 16)
+    assert tight.told(16) == "whole, a part on disk"
+    assert tight.host > tight.forecast - VOLUME
+    with pytest.raises(MemoryLimitError):
+        plan_memory(problem(), make_method("tv", {"solver": "pdhg"}), 11 * VOLUME, 8)
+
+
+def test_networks_that_see_a_slice_at_a_time_do_not_grow_with_the_batch() -> None:
+    tv = make_method("tv", {})
+    one, eight = (plan_memory(problem(), tv, 100 * VOLUME, n, network_bytes=2 * VOLUME) for n in (1, 8))
+    assert one.forecast == eight.forecast == 19 * VOLUME
+    assert eight.micro_batch == 8
+
+
+def test_plans_shrink_until_they_cannot() -> None:
+    plan = plan_memory(problem(), make_method("sirt", {}), 100 * VOLUME, 2, network_bytes_per_slice=1)
+    seen = []
+    while (smaller := plan.shrunk()) is not None:
+        plan = smaller
+        seen.append((plan.micro_batch, plan.slab))
+    assert seen == [(1, 16), (1, 8), (1, 4), (1, 2), (1, 1)]
+    spilled = plan_memory(problem(), make_method("tv", {}), 100 * VOLUME, 8).shrunk()
+    assert spilled is not None
+    assert spilled.on_disk
+    assert spilled.shrunk() is None
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (OSError(12, "Cannot allocate memory"), True),
+        (MemoryLimitError("needs more than is allowed"), False),
+        (RuntimeError("shapes differ"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error: Exception, is_one: bool) -> None:
+    assert is_out_of_memory(error) is is_one
 
 
 def test_networks_get_smaller_batches() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from operators.errors import ShapeError
-from operators.linear import Identity
+from operators.linear import FunctionOperator, Identity
 from operators.space import Space
 from recon3d.solvers.admm import SliceTV
 
@@ -31,6 +31,22 @@ def test_two_slices_approach_until_they_meet(boundary, shift: float, z_init) -> 
     torch.testing.assert_close(apart[:, 0, 0], expected, rtol=0, atol=1e-5)
     together = sweep(SliceTV(identity((2, 3, 3)), y, weight=3.0, **make), y, 60)
     torch.testing.assert_close(together, torch.full_like(y, 3.0), rtol=0, atol=1e-5)
+
+
+def test_a_heavy_weight_leaves_one_slice_that_fits_all_data(random) -> None:
+    matrix, y = random(5, 4), random(3, 5)
+    A = FunctionOperator(
+        Space(("z", "x"), (3, 4), matrix.dtype),
+        Space(("z", "value"), (3, 5), matrix.dtype),
+        lambda x: x @ matrix.mT,
+        lambda data: data @ matrix,
+    )
+    step = SliceTV(A, y, weight=1e9, rho=1.0, cg_steps=12, cg_rtol=1e-12)
+    x = torch.zeros(3, 4, dtype=matrix.dtype)
+    for _ in range(400):
+        x = step(x)
+    expected = torch.linalg.lstsq(matrix, y.mean(0)[:, None]).solution[:, 0]
+    torch.testing.assert_close(x, expected.expand(3, 4), rtol=1e-6, atol=1e-6)
 
 
 def test_first_sweep_is_the_fourier_solution(random) -> None:

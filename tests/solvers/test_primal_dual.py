@@ -12,9 +12,10 @@ from operators.blocks import Blocks
 from operators.linear import FunctionOperator, Identity
 from operators.space import BlockSpace, Space
 from operators.tomography import ImageGrid, Projector, TomographyGeometry
-from recon3d.solvers import tv
+from recon3d.solvers import total_variation
 from recon3d.solvers.primal_dual import tv_primal_dual
-from recon3d.solvers.tv import tv_least_squares, tv_prox
+from recon3d.solvers.total_variation import tv_prox
+from recon3d.solvers.tv import tv_least_squares
 
 SHAPE = (3, 4, 5)
 
@@ -70,5 +71,5 @@ def test_identity_zero_weight_blocks_start_and_callback(random, monkeypatch) -> 
     stopped = tv_primal_dual(twice, Blocks([x, x]), 0.6, callback=lambda step, x, residual: step < 2)
     assert (stopped.steps, stopped.stopped_by) == (2, "callback")
     fused = tv_primal_dual(Identity(space), x, 0.3, max_steps=20, huber=0.1)
-    monkeypatch.setattr(tv, "_fused", lambda x: False)
+    monkeypatch.setattr(total_variation, "_fused", lambda x: False)
     torch.testing.assert_close(tv_primal_dual(Identity(space), x, 0.3, max_steps=20, huber=0.1).x, fused.x)

@@ -22,7 +22,7 @@ from pydicom.valuerep import format_number_as_ds
 from recon3d.errors import DiskFullError, GeometryError, InputError, OutputExistsError
 from recon3d.grid import AffineGrid
 from recon3d.io.atomic import atomic_path, is_disk_full
-from recon3d.io.dicom import find
+from recon3d.io.dicom import find, ultrasound
 from recon3d.io.dicom import series as stacks
 from recon3d.io.dicom.geometry import LPS_TO_RAS
 from recon3d.io.dicom.header import parse, quiet, value, words
@@ -143,11 +143,11 @@ def write_enhanced(
     window: tuple[float, float] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the whole volume as one enhanced multi-frame file; parameters as `write_series`."""
+    """Write the whole volume as one multi-frame file, enhanced or ultrasound; parameters as `write_series`."""
     path = Path(path)
     writer = SeriesWriter(volume, source, source_series, derivation, series_description, series_number, window)
     with atomic_path(path, overwrite, bytes_needed=writer.stored.nbytes) as temporary:
-        save_dataset(writer.enhanced(), temporary)
+        save_dataset(_whole(writer), temporary)
     return path
 
 
@@ -167,7 +167,12 @@ def write(
     if not isinstance(obj, Volume):
         raise InputError(f"DICOM holds volumes, not a {type(obj).__name__}: save it as .h5.")
     writer = SeriesWriter(obj, source, source_series, derivation, series_description, series_number, window)
-    save_dataset(writer.enhanced(), path)
+    save_dataset(_whole(writer), path)
+
+
+def _whole(writer: SeriesWriter) -> Dataset:
+    """A series as one object: planes of ultrasound as cine, all else enhanced."""
+    return ultrasound.multiframe(writer) if ultrasound.is_cine(writer) else writer.enhanced()
 
 
 class SeriesWriter:

@@ -2,13 +2,15 @@
 
 A network takes (batch, channel, y, x), most with a noise level (batch,) in its own coordinates, and has the attributes
 `multiple` (sides must be multiples of it; `recon3d.priors.slices` pads), `bytes_per_pixel` (of one image inside it, for
-memory plans) and `allows_half` (whether bfloat16 inside does no harm).
+memory plans) and `allows_half` (whether bfloat16 inside does no harm). A package adds a kind by an entry point of the
+group ``recon3d.networks`` that makes the network of its settings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from recon3d.errors import ModelError
@@ -28,6 +30,7 @@ HOMES = {
     "varnet": ("varnet", "VarNet"),
     "unet_completion": ("fastmri_unet", "UNetCompletion"),
     "unet3d": ("unet3d", "UNet3d"),
+    "fused_adm": ("fused", "FusedADM"),
 }
 """Module and maker of each kind of architecture.
 
@@ -57,10 +60,18 @@ def build_network(architecture: dict[str, Any]) -> nn.Module:
     """
     settings = dict(architecture)
     kind = settings.pop("kind", None)
-    if kind not in HOMES:
-        raise ModelError(f"Expected an architecture of kind {', '.join(HOMES)}, got {kind!r}; use a newer recon3d.")
-    module, name = HOMES[kind]
-    make: Callable[..., nn.Module] = getattr(import_module(f"{__name__}.{module}"), name)
+    make: Callable[..., nn.Module]
+    if kind in HOMES:
+        module, name = HOMES[kind]
+        make = getattr(import_module(f"{__name__}.{module}"), name)
+    else:
+        points = {point.name: point for point in entry_points(group="recon3d.networks")}
+        if kind not in points:
+            known = ", ".join([*HOMES, *sorted(points)])
+            raise ModelError(
+                f"Expected an architecture of kind {known}, got {kind!r}; use a newer recon3d, or install its plug-in."
+            )
+        make = points[kind].load()
     try:
         return make(**settings)
     except (TypeError, ValueError) as error:
@@ -79,5 +90,9 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
 
 def file_names(kind: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
     """The names in a state dict by those of the network of that kind: the same, but for layouts of many names."""
-    module = import_module(f"{__name__}.{HOMES[kind][0]}")
-    return module.file_names(shapes) if hasattr(module, "file_names") else {name: name for name in shapes}
+    module = import_module(f"{__name__}.{HOMES[kind][0]}") if kind in HOMES else None
+    return (
+        module.file_names(shapes)
+        if module is not None and hasattr(module, "file_names")
+        else {name: name for name in shapes}
+    )

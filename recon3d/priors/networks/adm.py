@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,28 +19,32 @@ class ResBlock(nn.Module):
 
     Parameters
     ----------
-    resample : 2 doubles the sides (nearest), 0.5 halves them (mean of 2 x 2), 1 keeps them
+    resample : 2 doubles the last two sides (nearest), 0.5 halves them (mean of 2 x 2), 1 keeps them
+    dims : axes of an image
     """
 
-    def __init__(self, inputs: int, outputs: int, embedding: int, resample: float = 1.0) -> None:
+    def __init__(self, inputs: int, outputs: int, embedding: int, resample: float = 1.0, *, dims: int = 2) -> None:
         super().__init__()
         self.resample = resample
-        self.in_layers = _numbered({0: nn.GroupNorm(GROUPS, inputs), 2: _conv(inputs, outputs)})
+        self.in_layers = _numbered({0: nn.GroupNorm(GROUPS, inputs), 2: _conv(inputs, outputs, dims)})
         self.emb_layers = _numbered({1: nn.Linear(embedding, 2 * outputs)})
-        self.out_layers = _numbered({0: nn.GroupNorm(GROUPS, outputs), 3: _conv(outputs, outputs)})
-        self.skip_connection = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        self.out_layers = _numbered({0: nn.GroupNorm(GROUPS, outputs), 3: _conv(outputs, outputs, dims)})
+        self.skip_connection = nn.Identity() if inputs == outputs else _conv(inputs, outputs, dims, side=1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         h = F.silu(self.in_layers["0"](x))
         h = self.in_layers["2"](self._resampled(h))
-        scale, shift = self.emb_layers["1"](F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
+        moved = self.emb_layers["1"](F.silu(embedding))
+        scale, shift = moved.view(*moved.shape, *(1,) * (h.ndim - 2)).chunk(2, dim=1)
         h = torch.addcmul(shift, self.out_layers["0"](h), 1 + scale)
         return self.skip_connection(self._resampled(x)) + self.out_layers["3"](F.silu(h))  # type: ignore[no-any-return]
 
     def _resampled(self, x: Tensor) -> Tensor:
         if self.resample == 1:
             return x
-        return F.avg_pool2d(x, 2) if self.resample < 1 else F.interpolate(x, scale_factor=2.0, mode="nearest")
+        if x.ndim == 4:
+            return F.avg_pool2d(x, 2) if self.resample < 1 else F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return F.avg_pool3d(x, (1, 2, 2)) if self.resample < 1 else F.interpolate(x, scale_factor=(1.0, 2.0, 2.0))
 
 
 class Attention(nn.Module):
@@ -83,6 +88,7 @@ class ADM(nn.Module):
     blocks : residual blocks per level on the way down; one more on the way up
     attention : levels with attention, 0 the finest; the middle always has it
     image_channels, out_channels : of input and answer; a learned variance doubles the latter
+    dims : 2 for images, 3 for cubes (batch, channel, z, y, x), of which the first axis is never halved
     """
 
     allows_half = True
@@ -95,6 +101,7 @@ class ADM(nn.Module):
         image_channels: int = 1,
         out_channels: int = 2,
         head_channels: int = 64,
+        dims: Literal[2, 3] = 2,
     ) -> None:
         super().__init__()
         attending = [channels[level] for level in attention if 0 <= level < len(channels)] + list(channels[-1:])
@@ -114,30 +121,29 @@ class ADM(nn.Module):
         self.multiple = 2 ** (len(channels) - 1)
         self.bytes_per_pixel = 4 * base * (2 * (blocks + 1) + 9)  # skips of the finest levels, and maps at work
         self.time_embed = nn.Sequential(nn.Linear(base, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
-        self.input_blocks = nn.ModuleList([Stage(_conv(image_channels, base))])
+        block = partial(ResBlock, embedding=embedding, dims=dims)
+        self.input_blocks = nn.ModuleList([Stage(_conv(image_channels, base, dims))])
         skips, width = [base], base
         for level, outputs in enumerate(channels):
             for _ in range(blocks):
-                stage: list[nn.Module] = [ResBlock(width, outputs, embedding)]
+                stage: list[nn.Module] = [block(width, outputs)]
                 stage += [Attention(outputs, head_channels)] if level in attention else []
                 self.input_blocks.append(Stage(*stage))
                 width = outputs
                 skips.append(width)
             if level < len(channels) - 1:
-                self.input_blocks.append(Stage(ResBlock(width, width, embedding, 0.5)))
+                self.input_blocks.append(Stage(block(width, width, resample=0.5)))
                 skips.append(width)
-        self.middle_block = Stage(
-            ResBlock(width, width, embedding), Attention(width, head_channels), ResBlock(width, width, embedding)
-        )
+        self.middle_block = Stage(block(width, width), Attention(width, head_channels), block(width, width))
         self.output_blocks = nn.ModuleList()
         for level in reversed(range(len(channels))):
             for number in range(blocks + 1):
-                stage = [ResBlock(width + skips.pop(), channels[level], embedding)]
+                stage = [block(width + skips.pop(), channels[level])]
                 width = channels[level]
                 stage += [Attention(width, head_channels)] if level in attention else []
-                stage += [ResBlock(width, width, embedding, 2.0)] if level and number == blocks else []
+                stage += [block(width, width, resample=2.0)] if level and number == blocks else []
                 self.output_blocks.append(Stage(*stage))
-        self.out = _numbered({0: nn.GroupNorm(GROUPS, width), 2: _conv(width, out_channels)})
+        self.out = _numbered({0: nn.GroupNorm(GROUPS, width), 2: _conv(width, out_channels, dims)})
 
     def stem(self, x: Tensor) -> Tensor:
         """The first convolution, always in float32: bfloat16 would drown the noise of small sigma in rounding."""
@@ -196,8 +202,8 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
     }
 
 
-def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
+def _conv(inputs: int, outputs: int, dims: int, side: int = 3) -> nn.Module:
+    return (nn.Conv2d if dims == 2 else nn.Conv3d)(inputs, outputs, side, padding=side // 2)
 
 
 def _numbered(layers: dict[int, nn.Module]) -> nn.ModuleDict:

@@ -19,7 +19,7 @@ ANGLES = np.arange(20) * np.pi / 10 + 0.1
 GRID = ImageGrid((4, 12, 14), (2.0, 1.5, 1.0), (0.5, 1.0, -2.0))
 PARALLEL = TomographyGeometry.parallel(ANGLES, 25, 1.0, 4, 2.0, row_centre_mm=0.5, detector_offset_mm=1.3)
 FAN = TomographyGeometry.fan(ANGLES, 60.0, 100.0, 31, 1.5, 4, 2.0, row_centre_mm=0.5, detector_offset_mm=1.3)
-CONE = TomographyGeometry.helical(ANGLES, 3.0, 60.0, 100.0, 31, 1.5, 9, 2.0, tilt_rad=0.1)
+CONE = TomographyGeometry.cone(ANGLES, 60.0, 100.0, 31, 1.5, 9, 2.0, advance_mm=3.0, tilt_rad=0.1)
 CASES = pytest.mark.parametrize("geometry", [PARALLEL, FAN, CONE], ids=["parallel", "fan", "cone"])
 
 

@@ -10,7 +10,7 @@ from numba import config, get_num_threads, set_num_threads
 from operators.errors import DeviceError, GeometryError
 from operators.testing import adjoint_error
 from operators.tomography import ConeProjector, ImageGrid, Projector, TomographyGeometry
-from operators.tomography.joseph3d import cone_tables
+from operators.tomography.cone_rays import cone_tables
 from recon3d.grid import AffineGrid
 from recon3d.synthetic.phantoms import Ellipsoid, chord_lengths, rasterise
 
@@ -40,7 +40,7 @@ GEOMETRIES = {
     "curved": TomographyGeometry.cone(
         ANGLES, **CONE, **ROWS, detector="curved", detector_offset_mm=-1.7, row_offset_mm=0.3
     ),
-    "helical": TomographyGeometry.helical(2 * ANGLES, 4.0, **CONE, **ROWS),
+    "helical": TomographyGeometry.cone(2 * ANGLES, advance_mm=4.0, **CONE, **ROWS),
     "fine rows": TomographyGeometry.cone(ANGLES[:4], **CONE, n_rows=75, row_mm=0.23),
     "coarse rows": TomographyGeometry.cone(ANGLES[:4], **CONE, n_rows=5, row_mm=4.9),
     "upside down": upside_down(),
@@ -117,7 +117,7 @@ TALL = {"n_rows": 47, "row_mm": 1.7}
 SCANS = {
     "flat": TomographyGeometry.cone(np.linspace(0, 6, 9), **SCANNER, **TALL, axis_shift_mm=2.0),
     "curved": TomographyGeometry.cone(np.linspace(0, 6, 9), **SCANNER, **TALL, detector="curved", row_offset_mm=3.0),
-    "helical": TomographyGeometry.helical(np.linspace(0, 12, 9), 10.0, **SCANNER, **TALL),
+    "helical": TomographyGeometry.cone(np.linspace(0, 12, 9), advance_mm=10.0, **SCANNER, **TALL),
     "tilted": TomographyGeometry.cone(np.linspace(0, 6, 9), **SCANNER, **TALL, tilt_rad=0.2),
 }
 
@@ -151,7 +151,7 @@ def test_cone_follows_the_convention():
 
 def test_a_helix_advances_with_its_angle():
     """Two turns of 12 mm: z runs from -12 to 12, and each detector stands opposite its source at the same height."""
-    geometry = TomographyGeometry.helical(np.linspace(0, 4 * math.pi, 5), 12.0, 50.0, 80.0, 3, n_rows=2)
+    geometry = TomographyGeometry.cone(np.linspace(0, 4 * math.pi, 5), 50.0, 80.0, 3, n_rows=2, advance_mm=12.0)
     expected = [(0, -50, -12), (0, 50, -6), (0, -50, 0), (0, 50, 6), (0, -50, 12)]
     np.testing.assert_allclose(geometry.ray_source, expected, atol=1e-12)
     opposite = np.array(expected) * (1, -0.6, 1)
@@ -172,7 +172,9 @@ def test_a_tilted_detector_turns_about_its_centre():
 def test_the_central_ray_of_a_helix_sums_its_row_of_voxels(tilt_rad):
     """The source at z of slice 2: the ray along y through pixel x = 3 sums 5 voxels of 2 mm."""
     grid = ImageGrid((4, 5, 7), (1.0, 2.0, 1.0), (1.5, 0.0, 0.0))
-    geometry = TomographyGeometry.helical([0.0, 2 * math.pi], 2.0, 50.0, 80.0, 1, tilt_rad=tilt_rad, source_z_mm=2.0)
+    geometry = TomographyGeometry.cone(
+        [0.0, 2 * math.pi], 50.0, 80.0, 1, advance_mm=2.0, tilt_rad=tilt_rad, source_z_mm=2.0
+    )
     x = torch.arange(140, dtype=torch.float64).reshape(4, 5, 7)
     y = ConeProjector(geometry, grid, torch.float64)(x)[:, 0, 0]  # the sources lie at z = 1 and z = 3
     torch.testing.assert_close(y, 2 * torch.stack((x[1, :, 3].sum(), x[3, :, 3].sum())))
@@ -234,7 +236,7 @@ def changed(**columns):
     [
         (lambda: TomographyGeometry.cone([0.0], 50, 40, 5), "must not lie between source and axis"),
         (lambda: TomographyGeometry.cone([0.0], 50, 80, 5, row_mm=0.0), "row_mm must be a positive"),
-        (lambda: TomographyGeometry.helical([0.0], math.nan, 50, 80, 5), "advance_mm must be a finite"),
+        (lambda: TomographyGeometry.cone([0.0], 50, 80, 5, advance_mm=math.nan), "advance_mm must be a finite"),
         (lambda: TomographyGeometry.cone([0.0], 50, 80, 5, 70.0, detector="curved"), "less than 180 degrees"),
         (lambda: TomographyGeometry.from_vectors(changed(_6=0, _7=0, _8=0), 19, 13), "not zero"),
         (lambda: TomographyGeometry.from_vectors([[0, 1, 0, 0, 1, 0, 1, 0, 0, 0, 0, 1]], 1, 5), "lies on its detector"),

@@ -140,7 +140,7 @@ def test_what_fdk_cannot_do_is_named():
         filtered_backprojection(A, A.range.zeros())
 
     with pytest.raises(GeometryError, match="on one circle"):
-        run(TomographyGeometry.helical(np.linspace(0, 12, 30), 5.0, 30.0, 45.0, 11))
+        run(TomographyGeometry.cone(np.linspace(0, 12, 30), 30.0, 45.0, 11, advance_mm=5.0))
     with pytest.raises(GeometryError, match="wholly to one side"):
         run(TomographyGeometry.cone(TURN, 30.0, 45.0, 11, detector_offset_mm=9.0))
     vectors = TINY["flat, 0.0"].vectors.copy()

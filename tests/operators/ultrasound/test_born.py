@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from operators.errors import DeviceError, GeometryError
+from operators.errors import GeometryError
 from operators.testing import adjoint_error
-from operators.ultrasound import BornModel, Demodulation, Frames, Transmits, linear_array, matrix_array
+from operators.ultrasound import (
+    BornModel,
+    Demodulation,
+    Frames,
+    Transmits,
+    linear_array,
+    loops_cpu,
+    loops_torch,
+    matrix_array,
+)
 
 SPEED = 1540.0
 SLOWNESS = 1e-3 / SPEED
@@ -141,11 +150,76 @@ def test_a_matrix_array_resolves_elevation():
 
 def test_what_cannot_be_is_refused():
     points = plane([0.0], [20.0])
-    with pytest.raises(DeviceError, match="CPU"):
-        model(WAVES["plane"], points, device="cuda")
     with pytest.raises(GeometryError, match="tukey"):
         model(WAVES["plane"], points, window="kaiser")
     with pytest.raises(GeometryError, match="f-number"):
         model(WAVES["plane"], points, f_number=-1)
     with pytest.raises(GeometryError, match="as many points"):
         model(WAVES["plane"], points, (1, 2, 2))
+    with pytest.raises(GeometryError, match="at least 0"):
+        model(WAVES["plane"], points, element_width_mm=-0.1)
+    with pytest.raises(GeometryError, match="dB/cm/MHz"):
+        model(WAVES["plane"], points, attenuation_db_cm_mhz=np.nan)
+
+
+def test_directivity_attenuation_and_spreading_by_hand():
+    """A point at (3, 0, 4) mm: sin = 0.6 at an element of a wavelength, 0.9 cm of way at 2.5 MHz, 1 / 5 mm back."""
+    point = np.array([[3.0, 0.0, 4.0]])
+    settings = {"elements": np.zeros((1, 3)), "f_number": 0, "interpolation": "linear"}
+    one = torch.ones(1, 1, 1, dtype=torch.complex128)
+
+    def strength(wave=WAVES["plane"].steered(np.inf, 0.0), **changes):
+        return model(wave, point, **settings, **changes)(one).abs().sum().item()
+
+    wavelength = 1.54 / 2.5
+    lobe = np.sinc(0.6)
+    assert strength(element_width_mm=wavelength) == pytest.approx(lobe)
+    assert strength(element_width_mm=2 * wavelength) == 0.0  # beyond the first zero
+    single = Transmits.elements(np.zeros((1, 3)), wavelength)
+    assert strength(single, element_width_mm=wavelength) == pytest.approx(lobe**2)
+    assert strength(attenuation_db_cm_mhz=0.5) == pytest.approx(10 ** (-0.5 * 2.5 * 0.9 / 20))
+    assert strength(spreading=True) == pytest.approx(1 / 5)
+    assert strength(single, spreading=True) == pytest.approx(1 / 25 * lobe)
+
+
+def test_delay_and_sum_gives_back_what_attenuation_and_spreading_took():
+    """Traces that hold, at all times, what is left of a reflector's echo after both ways, at 0.175 dB / mm."""
+    z = 25.0
+    A = model(
+        WAVES["plane"].steered(np.inf, 0.0), plane([2.0], [z]), demodulation_hz=0.0, element_width_mm=0.3,
+        attenuation_db_cm_mhz=0.7, spreading=True,
+    )  # fmt: skip
+    back = np.hypot(A.elements_mm[:, 0] - 2.0, z)
+    left = torch.from_numpy(10 ** (-0.175 * (z + back) / 20) / back).to(torch.complex128)
+    y = left[None, :, None].expand(A.range.shape)
+    assert A.delay_and_sum(y).item() == pytest.approx(1.0)
+    assert A.coherence(y)[1].item() == pytest.approx(1.0, abs=1e-3)
+    assert adjoint_error(A) < 1e-10
+
+
+@pytest.mark.parametrize("wave", WAVES)
+@pytest.mark.parametrize("case", [{"window": "hann", "interpolation": "linear"}, {"element_width_mm": 0.5}, {
+    "window": "boxcar", "attenuation_db_cm_mhz": 0.7, "spreading": True}])  # fmt: skip
+def test_the_loops_for_gpus_are_those_of_the_cpu(wave, case, monkeypatch):
+    points = plane(np.linspace(-5, 5, 7), np.linspace(1, 38, 11))
+    A = model(WAVES[wave], points, **case)
+    y, x = (space.random(torch.Generator().manual_seed(3)) for space in (A.range, A.domain))
+    monkeypatch.setattr(loops_torch, "ECHOES", 1000)  # a few elements at a time
+    image, energy = loops_torch.delay_and_sum(y, A._tables)
+    expected, parts = loops_cpu.delay_and_sum(y, A._tables)
+    assert torch.allclose(image, expected, atol=1e-9)
+    assert torch.allclose(energy, parts, atol=1e-9)
+    traces = loops_torch.spread(x.ravel(), A._tables, A.range.shape)
+    assert torch.allclose(traces, A(x), atol=1e-9)
+    for mine, theirs in zip(loops_torch.coverage(1100, A._tables), loops_cpu.coverage(1100, A._tables), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-9)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_what_the_cpu_gives():
+    A = model(WAVES["plane"], plane(np.linspace(-5, 5, 7), np.linspace(1, 38, 40)))
+    y = A.range.random(torch.Generator().manual_seed(4))
+    there = A.to("cuda")
+    assert torch.allclose(there.delay_and_sum(y.cuda()).cpu(), A.delay_and_sum(y), atol=1e-9)
+    assert adjoint_error(there) < 1e-10

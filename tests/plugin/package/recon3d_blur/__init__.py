@@ -1,0 +1,1 @@
+"""A plug-in for recon3d: wide-field microscopes, deblurred by steps whose lengths are learned."""
