@@ -51,7 +51,7 @@ def espirit(data: Data) -> Callable[[], Any]:
 
     kspace, side = torch.from_numpy(data["kspace"]), data["kspace"].shape[-1]
     centre = slice(side // 2 - 12, side // 2 + 12)
-    return lambda: calibrate(kspace[:, centre, centre].contiguous(), (side, side), kernel=6).numpy()
+    return lambda: calibrate(kspace[:, centre, centre].contiguous(), (side, side), kernel=6)[0].numpy()
 
 
 def _encoding(data: Data) -> Any:

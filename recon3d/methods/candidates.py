@@ -74,6 +74,7 @@ CANDIDATES: dict[str, list[Candidate]] = {
     "traces with a wide gap": [MSSA, POCS],
     "scattered traces": [POCS],
     "ultrasound": [Candidate("das")],
+    "beamformed": [Candidate("wiener")],
     "noisy volume": [
         Candidate("denoise", networks=1),
         Candidate("tv", {"weight": 0, "noise_weight": 0.4}, grams=7000.0),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_cdt
 
-from operators.linear import LinearOperator
+from operators.linear import Identity, LinearOperator
 from operators.mri import Encoding
 from operators.mri.noncartesian import NonCartesianEncoding
 from operators.seismic import TraceSampling
@@ -56,7 +56,8 @@ def _look(A: LinearOperator, y: Any, kind: str) -> Measured:
         if isinstance(A, physics):
             return look(A, y)
     if kind == "ultrasound":
-        return Measured("ultrasound", "ultrasound channel data")
+        beamformed = isinstance(A, Identity)
+        return Measured("beamformed", "beamformed ultrasound") if beamformed else Measured(kind, "channel data")
     share = A.range.size / A.domain.size
     return Measured("other", f"{share:.2g} measurements for each voxel")
 

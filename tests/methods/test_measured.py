@@ -98,7 +98,8 @@ WHOLE_FRAMES = "3 frames, the first of 20 views where 38 per half turn are compl
         (slices(np.eye(5)[[0, 1, 4]]), "missing slices", "2 of 5 slices missing"),
         (slices(np.kron(np.eye(3), [0.5, 0.5])), "thick slices", "3 thick slices for 6"),
         (problem(CUBE), "other", "1 measurements for each voxel"),
-        (problem(CUBE, kind="ultrasound"), "ultrasound", "ultrasound channel data"),
+        (problem(2.0 * CUBE, kind="ultrasound"), "ultrasound", "channel data"),
+        (problem(CUBE, kind="ultrasound"), "beamformed", "beamformed ultrasound"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
