@@ -17,10 +17,18 @@ from typing import Any
 
 import numpy as np
 
-SIDE, SLICES, SNR, COILS = 128, 4, 30.0, 8
+SNR, COILS = 30.0, 8
 CENTRE = {4: 0.08, 8: 0.08}
 EVERY = 7  # slice of the T1 series
-DRAWN = {"brain-1": ("brain", 2001), "brain-2": ("brain", 2002), "knee-1": ("knee", 2003), "knee-2": ("knee", 2004)}
+DRAWN = {
+    "brain-1": ("brain", 2001, 4, 128),
+    "brain-2": ("brain", 2002, 4, 128),
+    "knee-1": ("knee", 2003, 4, 128),
+    "knee-2": ("knee", 2004, 4, 128),
+    "brain-3": ("brain", 2011, 8, 256),
+    "knee-3": ("knee", 2012, 8, 256),
+}
+"""Anatomy, seed, slices and columns of the volumes of the second generator."""
 REAL = ("t1", "tutorial")
 AVERAGED = ("tutorial",)
 """Cases for which a mean of four samples is made too."""
@@ -42,11 +50,11 @@ def scan_of(case: str, acceleration: int) -> tuple[Any, Any]:
 
     sampling = {"acceleration": acceleration, "centre_fraction": CENTRE[acceleration]}
     if case in DRAWN:
-        anatomy, seed = DRAWN[case]
+        anatomy, seed, slices, side = DRAWN[case]
         field_mm = 220.0 if anatomy == "brain" else 155.0
-        voxel_mm = (5.0 if anatomy == "brain" else 3.0, *(field_mm / (2 * SIDE),) * 2)
-        truth = scoring_mri(anatomy, (SLICES, 2 * SIDE, 2 * SIDE), voxel_mm, seed)
-        return scan_mri(truth, (SIDE, SIDE), coils=COILS, snr=SNR, seed=seed, **sampling)
+        voxel_mm = (5.0 if anatomy == "brain" else 3.0, *(field_mm / (2 * side),) * 2)
+        truth = scoring_mri(anatomy, (slices, 2 * side, 2 * side), voxel_mm, seed)
+        return scan_mri(truth, (side, side), coils=COILS, snr=SNR, seed=seed, **sampling)
     folder = Path(os.environ["RECON3D_SAMPLE_DATA"])
     if case == "t1":
         series = recon3d.load(folder / "dicom" / "mr_t1_sag_HFS_35slices")

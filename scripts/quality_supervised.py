@@ -147,7 +147,7 @@ def methods() -> dict[str, tuple[str, dict[str, Any]]]:
     return rows
 
 
-DDS: dict[str, Any] = {"data": "proximal", "noise_weight": 1.0, "eta": 1.0, "cg_steps": 10}
+DDS: dict[str, Any] = {"data": "proximal", "noise_weight": 1.0, "eta": 1.0, "cg_steps": 1}
 """As in the recipe mri-r4-dds."""
 SIGMA_START = 0.1
 TRIED: dict[str, tuple[str, tuple[Any, ...]]] = {
