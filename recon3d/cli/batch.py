@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recon3d.cli.commands import Force, Overrides, Quiet, Recipe, Threads, _table, app
-from recon3d.errors import ConfigError
+from recon3d.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
     from recon3d.batch.engine import Batch
 
-SOME_FAILED, NO_ROOM, INTERRUPTED = 1, 3, 130
+SOME_FAILED, NO_ROOM = 1, 3
 
 
 @app.command()
@@ -89,8 +89,8 @@ def _end(work: Batch) -> None:
         typer.echo(f"recon3d: {fault}", err=True)
     if work.stopped:
         left = len(work.cases) - work.count("done", "skipped", "failed")
-        if not work.full:
-            typer.echo(f"recon3d: {work.stopped} {left} cases are left.", err=True)
-        raise typer.Exit(NO_ROOM if work.full else INTERRUPTED)
+        if work.full:
+            raise typer.Exit(NO_ROOM)
+        raise Interrupted(f"{work.stopped} {left} cases are left.")
     if work.faults:
         raise typer.Exit(SOME_FAILED)

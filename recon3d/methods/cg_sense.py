@@ -31,6 +31,10 @@ class CGSense(Method):
         return {"weight": (1e-6, 1.0)}
 
     @property
+    def volumes(self) -> float:
+        return 7.0  # b, x, r, p and K p, its sum over coils, and the result
+
+    @property
     def separable(self) -> bool:
         return True
 

@@ -55,7 +55,7 @@ class TV(Method):
 
     @property
     def volumes(self) -> float:
-        return (5.0 if self.solver == "fista" else 7.0) + 2 * len(_AXES[self.axes])
+        return (6.0 if self.solver == "fista" else 7.0) + 2 * len(_AXES[self.axes])
 
     @property
     def data_arrays(self) -> float:

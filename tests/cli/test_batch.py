@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from recon3d.batch.pool import InProcess
+from recon3d.errors import Interrupted
+
 Cli = Callable[..., Any]
 FBP = ("--config", "ct-parallel-fbp", "--quiet")
 
@@ -79,3 +82,13 @@ def test_faults_of_rows_are_told_at_once(cli: Cli, folder: Path) -> None:
     said = cli("batch", "t.csv", *FBP).sentence
     assert said.count("Case c") == 5
     assert "And 2 cases more." in said
+
+
+def test_what_stopped_a_batch_is_the_last_word(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(pool: InProcess) -> None:
+        raise Interrupted("The scheduler was lost; the same command goes on from here.")
+
+    monkeypatch.setattr(InProcess, "next", lost)
+    done = cli("batch", "in", *FBP)
+    assert done.code == 130
+    assert done.sentence == "The scheduler was lost; the same command goes on from here. 2 cases are left."
