@@ -15,7 +15,7 @@ th, td { padding: .3rem .6rem; text-align: left; border-bottom: 1px solid #ddd; 
 th { white-space: nowrap; cursor: pointer; position: sticky; top: 0; background: #fff; border-bottom: 2px solid #888 }
 th[aria-sort=ascending]::after { content: " \\2191" } th[aria-sort=descending]::after { content: " \\2193" }
 td.n { text-align: right } tr.failed td { background: #fdecea } tr.look td { background: #fff6dc }
-img { height: 4.5rem; background: #121212; display: block } td.fault { max-width: 30rem; overflow-wrap: anywhere }
+img { height: 4.5rem; background: #121212; display: block } td.fault { min-width: 22rem; overflow-wrap: anywhere }
 """
 
 # Sorting by a click on a heading; without scripts the page is sorted all the same, worst first.
@@ -33,7 +33,7 @@ document.querySelectorAll('th').forEach((head, column) => head.addEventListener(
 }));
 """
 
-_HIDDEN = ("result", "input")
+_FIRST, _HIDDEN = ("case", "state", "fault", "flags"), ("result", "input")
 
 
 Row = Mapping[str, Any]
@@ -48,7 +48,8 @@ def batch_page(rows: Sequence[Row], facts: Mapping[str, Any], links: Mapping[str
     facts : what stands above the table
     links : by case, the files of its report and of its picture, relative to the page
     """
-    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in _HIDDEN]
+    names = dict.fromkeys([*_FIRST, *(name for row in rows for name in row)])
+    columns = [name for name in names if name not in _HIDDEN]
     filled = [name for name in columns if any(row.get(name) not in (None, "") for row in rows)]
     head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in filled)
     body = "\n".join(_row(row, filled, links.get(str(row["case"]))) for row in rows)
