@@ -19,24 +19,12 @@ from recon3d.sampling.ddim import ddim, noise_in
 from recon3d.sampling.grids import Step, angle_grid, lambda_grid
 from recon3d.sampling.guidance import misfit_gradient
 from recon3d.sensing.belief import variance_within
-from recon3d.sensing.policies import ADAPTIVE, Belief, choose, planned, scores
+from recon3d.sensing.policies import ADAPTIVE, Belief, Policy, choose, planned, scores
 from recon3d.sensing.source import MeasurementSource, SimulatedSource
 from recon3d.sensing.units import Units
 from recon3d.solvers.data_step import LeastSquaresStep
 
 Kind = Literal["lines", "points", "views", "spokes", "scan_lines", "pixels"]
-Policy = Literal[
-    "variance",
-    "total_variance",
-    "entropy",
-    "published",
-    "truth",
-    "random",
-    "variable_density",
-    "equispaced",
-    "centre",
-    "listed",
-]
 PROBE = 1 << 20
 """Random numbers of probes, apart from those of the steps."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -14,11 +15,13 @@ from recon3d.errors import ConfigError
 from recon3d.sensing.belief import mixture_entropy, pairwise, pooled_width, published_score, variance
 from recon3d.sensing.units import Unit, Units, distances
 
-__all__ = ["ADAPTIVE", "FIXED", "Belief", "choose", "planned", "scores"]
+__all__ = ["ADAPTIVE", "FIXED", "Belief", "Policy", "choose", "planned", "scores"]
 
-ADAPTIVE = ("variance", "total_variance", "entropy", "published", "truth")
+Adaptive = Literal["variance", "total_variance", "entropy", "published", "truth"]
 """Policies that look at the particles before each choice; "truth" looks at the answer too and is a reference only."""
-FIXED = ("random", "variable_density", "equispaced", "centre", "listed")
+Fixed = Literal["random", "variable_density", "equispaced", "centre", "listed"]
+Policy = Literal[Adaptive, Fixed]
+ADAPTIVE, FIXED = get_args(Adaptive), get_args(Fixed)
 DENSITY_POWER = 3.0
 """Variable density: p(k) ~ (1 - |k| / kmax)^3."""
 
