@@ -25,7 +25,7 @@ PEERS = {
     "astra": ("CT forward", "CT back", "FBP"),
     "skimage": ("CT forward", "FBP", "TV denoising"),
     "sigpy": ("ESPIRiT", "SENSE-CG", "L1-wavelet"),
-    "deepinv": ("CT forward", "CT back", "FBP", "DDS, DiffPIR", "DDS, DPS"),
+    "deepinv": ("CT forward", "CT back", "FBP", "DDS and DiffPIR", "DDS and DPS"),
     "mrpro": ("SENSE-CG",),
     "zea": ("DAS",),
     "fastmri": ("fastMRI metrics",),

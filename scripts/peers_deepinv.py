@@ -24,10 +24,10 @@ for _name in ("nms", "qnms"):
 import deepinv  # noqa: E402
 
 Data = Mapping[str, Any]
-LAMBDA, ZETA, SIGMA = 7.0, 0.3, 0.02
-"""Of DiffPIR, best of those tried on another body."""
-WEIGHT = 100.0
-"""Of DPS, best of those tried on another body."""
+LAMBDA, ZETA, SIGMA = 7.0, 1.0, 0.3
+"""Of DiffPIR, best of those tried on two slices of another body; sigma in units of the noise of the data."""
+WEIGHT = 300.0
+"""Of DPS, as well."""
 
 
 def _physics(data: Data) -> tuple[Any, torch.Tensor]:
@@ -56,12 +56,15 @@ def fbp(data: Data) -> Callable[[], Any]:
 class Counted(torch.nn.Module):
     """Our prior as deepinv calls denoisers: images (slice, 1, y, x) and one sigma."""
 
+    calls = 0
+    """Of all instances: DPS takes copies."""
+
     def __init__(self, prior: Any) -> None:
         super().__init__()
-        self.prior, self.calls = prior, 0
+        self.prior = prior
 
     def forward(self, x: torch.Tensor, sigma: Any, *arguments: Any, **options: Any) -> torch.Tensor:
-        self.calls += 1
+        Counted.calls += 1
         sigma = min(float(torch.as_tensor(sigma).flatten()[0]), self.prior.card.sigma_max)
         return self.prior.denoise(x[:, 0], sigma)[:, None]
 
@@ -72,7 +75,7 @@ def few_views(data: Data) -> tuple[Any, torch.Tensor, Counted, Any]:
     import peers_ours
 
     problem, prior = peers_ours.few_views(data)
-    task = problem.normalised(prior.normalization)
+    task = problem.normalised(problem.normalization_from(prior.normalization, prior.card.units))
     physics = deepinv.physics.LinearPhysics(
         A=lambda x, **_: task.A(x[:, 0].float()).movedim(1, 0)[:, None],
         A_adjoint=lambda y, **_: task.A.H(y[:, 0].float().movedim(0, 1).contiguous())[:, None],
@@ -80,31 +83,29 @@ def few_views(data: Data) -> tuple[Any, torch.Tensor, Counted, Any]:
     return physics, task.y.movedim(1, 0)[:, None], Counted(prior), task
 
 
-def sampled(data: Data, make: Callable[[Counted], Any]) -> Callable[[], Any]:
-    physics, y, denoiser, _ = few_views(data)
+def sampled(data: Data, make: Callable[[Counted, float], Any]) -> Callable[[], Any]:
+    physics, y, denoiser, task = few_views(data)
     card = denoiser.prior.card
-    slices, side = y.shape[0], data["body"].shape[-1]
 
     def run() -> Any:
-        denoiser.calls = 0
+        Counted.calls = 0
         torch.manual_seed(0)
-        start = {"x_init": torch.full((slices, 1, side, side), 0.5)} if data.get("flat") else {}
-        image = make(denoiser)(y, physics, **start)
-        return card.normalization.invert(image[:, 0].float()).numpy(), denoiser.calls
+        image = make(denoiser, task.noise_std)(y, physics)
+        return card.normalization.invert(image[:, 0].float()).numpy(), Counted.calls
 
     return run
 
 
 def diffpir(data: Data) -> Callable[[], Any]:
     fit = deepinv.optim.data_fidelity.L2()
-    return sampled(data, lambda net: deepinv.sampling.DiffPIR(net, fit, SIGMA, 100, ZETA, LAMBDA))
+    return sampled(data, lambda net, noise: deepinv.sampling.DiffPIR(net, fit, SIGMA * noise, 100, ZETA, LAMBDA))
 
 
 def dps(data: Data) -> Callable[[], Any]:
-    return sampled(data, lambda net: deepinv.sampling.DPS(net, num_steps=100, weight=WEIGHT))
+    return sampled(data, lambda net, _: deepinv.sampling.DPS(net, num_steps=100, weight=WEIGHT))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    rows = {"CT forward": forward, "CT back": back, "FBP": fbp, "DDS, DiffPIR": diffpir, "DDS, DPS": dps}
+    rows = {"CT forward": forward, "CT back": back, "FBP": fbp, "DDS and DiffPIR": diffpir, "DDS and DPS": dps}
     serve(rows, f"deepinv {version('deepinv')}")

@@ -152,7 +152,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     rows = {
         "CT forward": forward, "CT back": back, "FBP": fbp, "TV denoising": tv, "ESPIRiT": espirit, "SENSE-CG": sense,
-        "L1-wavelet": wavelet, "DDS, DiffPIR": dds, "DDS, DPS": dds, "DAS": das, "fastMRI metrics": metrics,
+        "L1-wavelet": wavelet, "DDS and DiffPIR": dds, "DDS and DPS": dds, "DAS": das, "fastMRI metrics": metrics,
         "DICOM to NIfTI": convert,
     }  # fmt: skip
     serve(rows, f"recon3d {recon3d.__version__}, NumPy {np.__version__}, torch {torch.__version__}")
