@@ -186,14 +186,3 @@ def _transmits(source: Mapped, count: int, elements: NDArray[np.float64], elemen
         origins[:, 0] = np.ravel(source.value(part["origins"], "transmit.origins")) * source.unit_mm
     width = source.length_mm(part["width"], "transmit.width") if "width" in part else float(np.ptp(elements[:, 0]))
     return Transmits.steered(np.broadcast_to(sign * np.abs(focus), polar.shape), polar, 0.0, origins, width)
-
-
-def _rate(stated: Any) -> float:
-    """The sampling rate in Hz, from a number or from the times of the samples in s."""
-    times = np.ravel(np.asarray(stated, dtype=float))
-    if times.size == 1:
-        return float(times[0])
-    step = (times[-1] - times[0]) / (times.size - 1)
-    if not step > 0 or np.abs(np.diff(times) - step).max() > 0.01 * step:
-        raise InputError("'sampling' names times that are not evenly spaced: give the sampling rate in Hz.")
-    return float(1 / step)
