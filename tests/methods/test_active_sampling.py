@@ -81,8 +81,7 @@ def test_the_quota_is_the_budget(count: int, first: int, length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "policy",
-    ["variance", "total_variance", "entropy", "published", "truth", "random", "variable_density", "equispaced"],
+    "policy", ["variance", "entropy", "published", "truth", "random", "variable_density", "equispaced"]
 )
 @pytest.mark.parametrize("shared", [True, False])
 def test_exactly_the_budget_is_measured(policy: str, shared: bool) -> None:
