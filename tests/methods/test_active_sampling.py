@@ -22,8 +22,9 @@ from recon3d.grid import AffineGrid
 from recon3d.methods.acquiring import quota
 from recon3d.methods.active_sampling import ActiveSampling
 from recon3d.methods.base import Reconstruction
+from recon3d.noise import NoiseModel
 from recon3d.priors.analytic import DenseGaussian, GaussianMixture, StationaryGaussian
-from recon3d.problem import NoiseModel, Problem
+from recon3d.problem import Problem
 from recon3d.run import SilentRun
 from recon3d.sensing.source import CallableSource, SimulatedSource
 from recon3d.sensing.units import Unit, Units
