@@ -49,7 +49,7 @@ def spine(s: Section) -> None:
     disc = np.maximum(section + 1, end)
     s.paint(disc, 85 + 10 * s.tissue)
     vertebra = np.maximum(smooth_intersection(section, np.abs(local) - 12.5, 3.0), end)
-    bone(s, vertebra, rng.uniform(1.2, 2.0))
+    paint_bone(s, vertebra, rng.uniform(1.2, 2.0))
     # Arch: a ring round the canal, open to the discs' level only behind; processes are ellipsoids in local height.
     ring = np.abs(ellipsoid_distance(s.z, y, x, (0.0, 25.0, 0.0), (1e6, 12.0, 14.5))) - 3.0
     arch = np.maximum(np.maximum(ring, np.abs(local + 2) - 10.5), 14.0 - y)
@@ -63,10 +63,10 @@ def spine(s: Section) -> None:
     s.paint(np.maximum(canal, end), p.fat + 20)
     s.paint(np.maximum(canal + 2.5, end), 22.0)
     s.paint(np.maximum(canal + 5, end), 38.0)
-    bone(s, np.maximum(np.maximum(arch + 0.6 * s.ripple, -canal), end), 1.8)
+    paint_bone(s, np.maximum(np.maximum(arch + 0.6 * s.ripple, -canal), end), 1.8)
 
 
-def bone(s: Section, bone: FloatArray, cortex_mm: float) -> None:
+def paint_bone(s: Section, bone: FloatArray, cortex_mm: float) -> None:
     """Cortex over cancellous bone whose trabeculae are band-passed noise."""
     density = s.patient.cancellous
     s.paint(bone, 2.2 * density + 420 + 90 * s.tissue)
@@ -104,7 +104,7 @@ def ribs(s: Section) -> None:
         z = np.linspace(70, 225, 30)
         plate = [s.on_wall(z, np.full(30, np.pi + a), depth) for a in (-0.11, -0.055, 0.0, 0.055, 0.11)]
         segments = [np.column_stack([q[:-1], q[1:], np.full((29, 2), 6.0)]) for q in plate]
-        bone(s, s.tubes(np.concatenate(segments)), 1.5)
+        paint_bone(s, s.tubes(np.concatenate(segments)), 1.5)
     if s.near(130, 300):  # shoulder blades lie outside the ribs
         blades = []
         for side in (-1.0, 1.0):
@@ -112,7 +112,7 @@ def ribs(s: Section) -> None:
             for a in np.linspace(0.75, 1.2, 20):
                 q = s.on_wall(z, np.full(30, side * a), 0.05)
                 blades.append(np.column_stack([q[:-1], q[1:], np.full((29, 2), 3.4)]))
-        bone(s, s.tubes(np.concatenate(blades)), 1.4)
+        paint_bone(s, s.tubes(np.concatenate(blades)), 1.4)
 
 
 def pelvis(s: Section) -> None:
@@ -143,7 +143,7 @@ def pelvis(s: Section) -> None:
     )
     sacrum = np.maximum(np.maximum(sacrum, -270 - s.z), s.z + 176)
     holes = np.hypot(np.abs(s.x) - 21, np.mod(s.z, 26) - 13) - 4.5
-    bone(s, smooth_intersection(sacrum + 1.5 * s.ripple, -holes, 3.0), 1.8)
+    paint_bone(s, smooth_intersection(sacrum + 1.5 * s.ripple, -holes, 3.0), 1.8)
     for side in (-1, 1):
         x = s.x * side
         # The wing is a thin sheet that runs from the sacrum outwards and forwards.
@@ -161,17 +161,17 @@ def pelvis(s: Section) -> None:
         )
         socket = np.abs(s.ellipsoid((-272.0, -2.0, side * 92.0), (31.0, 30.0, 30.0))) - 4.5
         socket = np.maximum(socket, x - 104)
-        bone(s, smooth_union(wing, socket, 8.0), 2.0)
+        paint_bone(s, smooth_union(wing, socket, 8.0), 2.0)
         pubis = spline_tube(
             np.array([[-272, -10, side * 66], [-282, -0.40 * d, side * 40], [-292, -0.48 * d, side * 8.0]]),
             np.array([10.0, 8, 9]),
             20,
         )
-        bone(s, s.tubes(pubis), 1.8)
+        paint_bone(s, s.tubes(pubis), 1.8)
         head = s.ellipsoid((-272.0, -2.0, side * 93.0), (24.0, 24.0, 24.0))
         neck = spline_tube(
             np.array([[-275, -2, side * 95], [-288, 4, side * 118], [-310, 8, side * 130]]),
             np.array([17.0, 15, 17]),
             16,
         )
-        bone(s, smooth_union(head, s.tubes(neck, 10.0), 6.0), 2.0)
+        paint_bone(s, smooth_union(head, s.tubes(neck, 10.0), 6.0), 2.0)
