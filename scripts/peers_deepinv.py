@@ -26,7 +26,7 @@ import deepinv  # noqa: E402
 Data = Mapping[str, Any]
 LAMBDA, ZETA, SIGMA = 7.0, 1.0, 0.3
 """Of DiffPIR, best of those tried on two slices of another body; sigma in units of the noise of the data."""
-WEIGHT = 300.0
+WEIGHT = 100.0
 """Of DPS, as well."""
 
 

@@ -88,8 +88,8 @@ def wavelet(data: Data) -> Callable[[], Any]:
 
 def few_views(data: Data) -> tuple[Any, Any]:
     """Eight views of a body as a problem, and the shipped prior."""
-    from recon3d.priors import load_model
     from recon3d.grid import AffineGrid
+    from recon3d.priors import load_model
     from recon3d.volume import Volume
 
     body = Volume(data["body"], AffineGrid.centred(data["body"].shape, 3.0), units="HU")
@@ -101,7 +101,7 @@ def dds(data: Data) -> Callable[[], Any]:
     problem, prior = few_views(data)
 
     def run() -> Any:
-        result = recon3d.reconstruct(problem, "dds", models={"prior": prior}, steps=100, micro_batch=len(data["body"]))
+        result = recon3d.reconstruct(problem, "dds", models={"prior": prior}, steps=100)
         return result.volume.data, 100
 
     return run

@@ -10,9 +10,9 @@ from typing import Any
 os.environ["KERAS_BACKEND"] = "jax"
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
-import numpy as np  # noqa: E402
-import zea  # noqa: E402
-from peers_child import serve  # noqa: E402
+import numpy as np
+import zea
+from peers_child import serve
 
 Data = Mapping[str, Any]
 
