@@ -18,7 +18,8 @@ from operators.stack import Frames, Stack
 from operators.tomography import TomographyGeometry
 from recon3d.errors import InputError, ModelError, ShapeError
 from recon3d.grid import AffineGrid, SurveyGrid
-from recon3d.problem import MODEL_ERROR, NoiseModel, Problem, problem_for
+from recon3d.noise import MODEL_ERROR, NoiseModel
+from recon3d.problem import Problem, problem_for
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
