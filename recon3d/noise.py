@@ -1,4 +1,4 @@
-"""The noise of a scan: what is stated of it, as a standard deviation of each measurement."""
+"""The noise of measured data: read from a scan, and what whitens the data and their operator once."""
 
 from __future__ import annotations
 
