@@ -90,7 +90,7 @@ def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("kind", "walltime", "lines"),
     [
-        ("pbs", "02:00:00", ("#PBS -l select=1:ncpus=4:mem=8", "#PBS -l walltime=02:00:00", "#PBS -q gpu")),
+        ("pbs", "02:00:00", ("#PBS -l select=1:ncpus=4:mem=7630MB", "#PBS -l walltime=02:00:00", "#PBS -q gpu")),
         ("lsf", "02:00", ("#BSUB -n 4", "#BSUB -M 8000000", "#BSUB -W 02:00", "#BSUB -q gpu")),
     ],
 )
