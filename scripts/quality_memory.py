@@ -35,10 +35,10 @@ SETTINGS = {
 }
 LARGE = (256, 512, 512)
 STREAMED = {
-    "fbp": ((512, 512, 512), ["--config", "ct-parallel-fbp", "--max-memory", "512M"]),
+    "fbp": ((512, 512, 512), ["--config", "ct-parallel-fbp", "--max-memory", "256M"]),
     "cg_sense": ((128, 320, 320), [*SETTINGS["cg_sense"], "--max-memory", "512M"]),
 }
-"""Scans of 512 MiB of line integrals, and of 800 MiB of k-space."""
+"""Scans of 256 MiB of line integrals (for an image of 512 MiB), and of 600 MiB of k-space."""
 
 
 def make_scan(path: Path, shape: tuple[int, int, int], *, mri: bool, views: int = 16) -> None:
@@ -75,7 +75,7 @@ def make_large_scan(path: Path, shape: tuple[int, int, int], *, mri: bool) -> No
         scan = Scan("mri", data, ("coil", "kz", "ky", "kx"), {"encoding": "2d", "mask": every[None, None]}, grid)
     else:
         geometry = TomographyGeometry.parallel(
-            np.linspace(0, np.pi, columns, endpoint=False), n_columns=columns, n_rows=slices
+            np.linspace(0, np.pi, columns // 2, endpoint=False), n_columns=columns, n_rows=slices
         )
         s = np.arange(columns) - (columns - 1) / 2
         chord = 0.02 * 2 * np.sqrt(np.maximum((0.4 * columns) ** 2 - s**2, 0))

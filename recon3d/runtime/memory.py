@@ -162,11 +162,17 @@ def plan_memory(
     batch = micro_batch
     while batch > 1 and forecast(slices, batch) > allowed and network_bytes_per_slice:
         batch //= 2
-    slab = slices
-    while splittable and slab > 1 and forecast(slab, batch) > allowed:
-        slab = math.ceil(slab / 2)
+
+    def largest_slab(on_disk: bool) -> int:
+        slab = slices
+        while splittable and slab > 1 and forecast(slab, batch, on_disk) > allowed:
+            slab = math.ceil(slab / 2)
+        return slab
+
+    slab, on_disk = largest_slab(False), False
     spillable = (method.spillable > 0 or slab < slices) and problem.A.device.type == "cpu"
-    on_disk = spillable and forecast(slab, batch) > allowed
+    if spillable and forecast(slab, batch) > allowed:
+        slab, on_disk = largest_slab(True), True
     needed = forecast(slab, batch, on_disk)
     if needed > allowed:
         advice = "a coarser grid (grid.voxel_mm)" if splittable else "a coarser grid (grid.voxel_mm) or fewer slices"

@@ -165,4 +165,5 @@ class Unread(LinearOperator):
     def _forward(self, x: Any) -> Any:
         raise ShapeError("The scan is read slab by slab: ask `Problem.slab` for the operator of some slices.")
 
-    _adjoint = _forward
+    def _adjoint(self, y: Any) -> Any:
+        return self._forward(y)
