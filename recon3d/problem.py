@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from operators.blocks import Blocks
-from operators.linear import Diagonal, LinearOperator, Slab
+from operators.linear import Diagonal, LinearOperator
 from operators.mri import CartesianEncoding, Encoding
 from operators.mri.kspace import corner_noise
 from operators.normalization import Normalization
@@ -24,83 +24,9 @@ from operators.space import BlockSpace, Space
 from recon3d.acquisitions import acquisition_for, frame_times_s
 from recon3d.errors import InputError, ModelError, ShapeError
 from recon3d.grid import AffineGrid, Grid
+from recon3d.noise import NoiseModel
 from recon3d.scan import Scan
 from recon3d.volume import Volume
-
-MODEL_ERROR = 0.01
-"""What a discrete projector misses, relative to the root mean square line integral: edges inside pixels, wide rays.
-Without it the air around a patient outweighs the patient by orders of magnitude and is all that few iterations fit."""
-
-
-@dataclass(frozen=True, eq=False)
-class NoiseModel:
-    """Independent Gaussian noise of known standard deviation, or noise of which nothing is known.
-
-    Parameters
-    ----------
-    std : tensor that broadcasts to the data (per real channel), one number, or None where the noise is unknown;
-        unknown noise is weighted equally
-    """
-
-    std: Tensor | float | None = None
-
-    @classmethod
-    def from_scan(cls, scan: Scan, device: torch.device, dtype: torch.dtype) -> NoiseModel:
-        """Read ``{"std": s}``, ``{"weights": inverse variances}`` or ``{"photons": n}``.
-
-        Photons are unattenuated counts per detector pixel of line integrals: variance exp(y)/n, plus `MODEL_ERROR`.
-        """
-        known = set(scan.noise) & {"std", "weights", "photons"}
-        if not known:
-            return cls()
-        if len(known) > 1:
-            raise InputError(f"The noise of a scan is stated once, got {sorted(known)}: keep one of them.")
-        if isinstance(scan.data, tuple):
-            if known != {"std"} or np.ndim(scan.noise["std"]):
-                raise InputError("Ragged data take one noise 'std' for all blocks: give a single number.")
-            return cls(float(cast(float, scan.noise["std"])))
-        if "std" in known:
-            std = np.asarray(scan.noise["std"], dtype=float)
-        elif "weights" in known:
-            weights = np.asarray(scan.noise["weights"], dtype=float)
-            if not (weights >= 0).all() or not (weights > 0).any():
-                raise InputError("Noise weights are inverse variances: expected numbers >= 0, some positive.")
-            std = 1.0 / np.sqrt(np.where(weights > 0, weights, np.nan))
-            std = np.where(np.isnan(std), np.inf, std)
-        else:
-            photons = np.asarray(scan.noise["photons"], dtype=float)
-            if not (photons > 0).all():
-                raise InputError(f"noise.photons must be positive counts, got a minimum of {photons.min()}.")
-            y = np.asarray(scan.data, dtype=float)
-            std = np.sqrt(np.exp(y) / photons + MODEL_ERROR**2 * np.mean(y**2))
-        if not (std > 0).all():
-            raise InputError("The noise standard deviation must be positive everywhere.")
-        if std.ndim == 0:
-            return cls(float(std))
-        return cls(torch.from_numpy(std).to(device, dtype))
-
-    @property
-    def is_known(self) -> bool:
-        return self.std is not None
-
-    def narrow(self, slab: Slab, space: Space) -> NoiseModel:
-        """The noise of a slab's part of the data."""
-        axis = space.axes.index(slab.range_axis) - len(space.axes)
-        std = self.std
-        if isinstance(std, Tensor) and std.ndim >= -axis and std.shape[axis] > 1:
-            std = std.narrow(axis, slab.start, slab.stop - slab.start)
-        return NoiseModel(std)
-
-    def whiten(self, A: LinearOperator, y: Any) -> tuple[LinearOperator, Any]:
-        """(W A, W y) with W = 1/std, after which the noise has standard deviation 1 (where it is known)."""
-        if self.std is None:
-            return A, y
-        if isinstance(self.std, float):
-            return (1.0 / self.std) * A, y * (1.0 / self.std)
-        if not isinstance(A.range, Space):
-            raise ShapeError("Ragged data take one noise standard deviation, got an array of them.")
-        W = Diagonal(1.0 / self.std, A.range)
-        return W @ A, W(y)
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,7 +76,8 @@ def sense(data: Data) -> Callable[[], Any]:
 
 def wavelet(data: Data) -> Callable[[], Any]:
     from recon3d.grid import AffineGrid
-    from recon3d.problem import NoiseModel, Problem
+    from recon3d.noise import NoiseModel
+    from recon3d.problem import Problem
 
     A, y = _encoding(data)
     problem = Problem(y, A, NoiseModel(), AffineGrid.centred(A.domain.shape, 1.0), kind="mri")

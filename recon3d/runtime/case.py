@@ -11,7 +11,7 @@ from pathlib import Path
 import recon3d
 from operators.blocks import Blocks
 from operators.reduce import norm
-from recon3d.config import ReconstructConfig, SimulateConfig
+from recon3d.config import ReconstructConfig
 from recon3d.errors import InputError, MemoryLimitError
 from recon3d.io import load, save, segy
 from recon3d.io.atomic import check_output
@@ -30,6 +30,7 @@ from recon3d.runtime.runner import CaseRun
 from recon3d.runtime.slabs import reconstruct_in_slabs
 from recon3d.runtime.traces import hold_out, mask_of
 from recon3d.scan import Scan
+from recon3d.synthetic.config import SimulateConfig
 from recon3d.volume import Volume
 
 

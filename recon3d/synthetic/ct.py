@@ -11,11 +11,13 @@ from scipy.ndimage import gaussian_filter
 
 from recon3d.errors import ConfigError, GeometryError
 from recon3d.grid import AffineGrid
+from recon3d.synthetic.anatomy.abdomen import add_abdomen, add_pelvic_organs
+from recon3d.synthetic.anatomy.chest import add_breasts, add_chest
+from recon3d.synthetic.anatomy.contrast import draw_contrast
 from recon3d.synthetic.anatomy.fields import grain, smooth_field
 from recon3d.synthetic.anatomy.head import add_head
 from recon3d.synthetic.anatomy.limbs import add_joint, add_limb
 from recon3d.synthetic.anatomy.objects import add_cables, add_implant, add_table, add_test_object
-from recon3d.synthetic.anatomy.organs import add_abdomen, add_breasts, add_chest, add_pelvic_organs, draw_contrast
 from recon3d.synthetic.anatomy.shapes import Canvas, Scene, Tissue, only, rotation
 from recon3d.synthetic.anatomy.skeleton import add_pelvis, add_ribs, add_spine, draw_bone_stock
 from recon3d.synthetic.anatomy.torso import draw_torso, paint_torso
