@@ -33,6 +33,7 @@ RANK, RANK_STEPS, RANK_WINDOW = 3, 6, (32, 32, 128)
 POLISH, LOW = 10, 0.01
 """Iterations of POCS after wide gaps were filled along horizons, and their first threshold: low, so that this stays."""
 OVERLAP = 0.25
+"""Share that neighbouring windows have in common."""
 SINGLES = 0.1
 """Share of the traces that are hidden one by one."""
 LEAST = 0.01
@@ -80,10 +81,11 @@ def _ways(data: Tensor, live: Tensor, gaps: Tensor) -> list[Callable[[], Tensor]
     return [many, few, low_rank, along_horizons]
 
 
-def _pocs(data: Tensor, live: Tensor, start: Tensor | None = None, **settings: float) -> Tensor:
+def _pocs(data: Tensor, live: Tensor, start: Tensor | None = None, *, iterations: int, highest: float = 0.99) -> Tensor:
     def solve(part: Window) -> Tensor:
+        known = live[part[:2]].expand_as(data[part])
         begin = None if start is None else start[part]
-        return fourier_fill(data[part], live[part[:2]].expand_as(data[part]), start=begin, **settings)
+        return fourier_fill(data[part], known, iterations=iterations, highest=highest, start=begin)
 
     return in_windows(data, WINDOW, OVERLAP, solve)
 
