@@ -23,10 +23,26 @@ from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import choose_device, set_threads
 from recon3d.runtime.evidence import affordable
 from recon3d.runtime.memory import MEBI, MemoryPlan, plan_memory
-from recon3d.runtime.record import fingerprint, run_key
+from recon3d.runtime.record import fingerprint, named_files, run_key
 from recon3d.runtime.scans import load_scan, support_of
 from recon3d.runtime.traces import hidden_traces
 from recon3d.scan import Scan
+
+
+@dataclass(frozen=True)
+class MadeOf:
+    """What decides the numbers of a result.
+
+    Parameters
+    ----------
+    input : SHA-256 of the input
+    files : those of the files that the configuration names, by setting
+    key : of all of it, with configuration, weights and version
+    """
+
+    input: str
+    files: Mapping[str, str]
+    key: str
 
 
 @dataclass(frozen=True)
@@ -37,7 +53,7 @@ class CasePlan:
     ----------
     scan, problem, method, models : what will be solved, and by what
     memory : slabs and micro-batch
-    key : identifies the run for resuming
+    made_of : identifies the run, for resuming it and for skipping it once it is done
     reason : why this method, where it was chosen by method 'auto'
     misfits : in which ways the scan is unlike what a forced model was trained on
     evidence : what will lie beside the result
@@ -50,8 +66,7 @@ class CasePlan:
     memory: MemoryPlan
     threads: int
     device: str
-    key: str
-    input_hash: str
+    made_of: MadeOf
     reason: str = ""
     misfits: Sequence[str] = ()
     evidence: EvidenceConfig | None = None
@@ -132,12 +147,14 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     at_once = max((size for role, size in networks.items() if role not in alone), default=0)
     single = max((networks[role] for role in alone), default=0)
     memory = plan_memory(problem, method, _limit(config, device), config.run.micro_batch, at_once, single)
-    input_hash = fingerprint(path)
-    decisive = {**config.model_dump(mode="json"), "settled": method.model_dump(mode="json")}
-    key = run_key(input_hash, decisive, {role: model.card.sha256 for role, model in models.items()})
+    input_hash, plain = fingerprint(path), config.model_dump(mode="json")
+    files = named_files(plain)
+    decisive = {**plain, "settled": method.model_dump(mode="json")}
+    key = run_key(input_hash, decisive, files, {role: model.card.sha256 for role, model in models.items()})
     forced = [misfit for model in models.values() for misfit in misfits(model.card, problem, method)]
     evidence = affordable(config.evidence, problem, method, memory)
-    return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash, reason, forced, evidence)
+    made_of = MadeOf(input_hash, files, key)
+    return CasePlan(scan, problem, method, models, memory, threads, device, made_of, reason, forced, evidence)
 
 
 def _limit(config: ReconstructConfig, device: str) -> int | None:
