@@ -29,6 +29,7 @@ from recon3d.runtime.progress import Progress, ProgressReport
 from recon3d.runtime.record import sibling, versions
 from recon3d.runtime.runner import CaseRun
 from recon3d.runtime.slabs import reconstruct_in_slabs
+from recon3d.runtime.streamed import StreamedProblem
 from recon3d.runtime.traces import hold_out, mask_of
 from recon3d.scan import Scan
 from recon3d.synthetic.config import SimulateConfig
@@ -211,6 +212,8 @@ def _misfit(problem: Problem, result: Reconstruction) -> dict[str, float]:
 
     Only for methods that state a residual, so that no other pays for one more projection."""
     shape = tuple(problem.domain.shape)
+    if isinstance(problem, StreamedProblem):  # whose data are not at hand
+        return {}
     if not problem.noise.is_known or "residual" not in result.facts or result.volume.data.shape != shape:
         return {}
     if "acquisition" in result.details:  # a part of the data was measured, and the others were never looked at
