@@ -15,7 +15,7 @@ from recon3d.synthetic.ultrasound_scoring import hazy_frames
 def test_rf_in_and_out(cli: Callable[..., Any], here: Path) -> None:
     frames = hazy_frames(4, beams=32, samples=160)
     recon3d.save(recon3d.Volume(frames.measured(0.4).astype(np.float32), frames.grid), "rf.h5")
-    short = ("method.samples=2", "method.steps=2")
+    short = ("method.samples=2", "method.steps=6")
     answer = cli("reconstruct", "rf.h5", "out.h5", "--config", "ultrasound-dehaze", *short)
     assert answer.code == 0, answer.err
     volumes = {name: recon3d.load(f"out{name}.h5") for name in ("", ".haze", ".b-mode", ".uncertainty")}
