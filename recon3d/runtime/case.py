@@ -22,7 +22,15 @@ from recon3d.report.checks import check_result
 from recon3d.runtime.device import set_threads
 from recon3d.runtime.evidence import Evidence, gathered, layers_of
 from recon3d.runtime.memory import MEBI, is_out_of_memory, peak_memory
-from recon3d.runtime.outputs import beside, check_outputs, check_series, values_told, volumes_of, write_result
+from recon3d.runtime.outputs import (
+    beside,
+    check_beams,
+    check_outputs,
+    check_series,
+    values_told,
+    volumes_of,
+    write_result,
+)
 from recon3d.runtime.plan import CasePlan, plan_case
 from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import Progress, ProgressReport
@@ -113,6 +121,7 @@ class Case:
         for layer in layers_of(plan.evidence) if plan.evidence else ():
             check_output(beside(output, layer), overwrite)
         check_series(plan.problem, output, overwrite)
+        check_beams(plan.problem, output, getattr(plan.method, "image", None))
         if plan.scan.kind == "seismic":
             check_output(sibling(output, ".mask.npy"), overwrite)
         return plan
