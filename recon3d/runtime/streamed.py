@@ -131,7 +131,7 @@ def can_stream(stored: StoredScan, config: ReconstructConfig, method: Method) ->
         or scan.support not in (None, "field-of-view")
         or config.evidence.hold_out > 0
     )
-    return is_stack(stored) and method.separable and not method.kinds and not needs_all
+    return is_stack(stored) and method.separable and not needs_all and not set(method.kinds) & set(method.needed)
 
 
 def is_large(stored: StoredScan, limit: int) -> bool:
