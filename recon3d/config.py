@@ -254,7 +254,8 @@ def read_recipe(config: str | Path) -> tuple[str, dict[str, Any]]:
         reason = " ".join(str(error).split())
         raise ConfigError(f"Configuration {path} is not readable YAML: {reason}.") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"Configuration {path} must hold 'key: value' lines, got {type(content).__name__}.")
+        came = "nothing" if content is None else type(content).__name__
+        raise ConfigError(f"Configuration {path} must hold 'key: value' lines, got {came}.")
     return path.name, content
 
 

@@ -130,7 +130,7 @@ def test_names_of_recipes(tmp_path: Path) -> None:
         load_config(ReconstructConfig, "ct-parallel")
     for name, text, said in [
         ("list.yaml", "- 1\n", "must hold 'key: value' lines, got list"),
-        ("empty.yaml", "", "got NoneType"),
+        ("empty.yaml", "", "got nothing"),
         ("bad.yaml", "a: [1\n", "is not readable YAML"),
         ("object.yaml", "a: !!python/object/apply:os.getcwd []\n", "is not readable YAML"),
     ]:

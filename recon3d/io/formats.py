@@ -146,6 +146,8 @@ def existing(path: str | os.PathLike[str]) -> Path:
         raise InputError(f"There is no file or folder {path}.")
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"The file {path} is empty.")
+    if path.is_dir() and not any(path.iterdir()):
+        raise InputError(f"The folder {path} is empty.")
     return path
 
 

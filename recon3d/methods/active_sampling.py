@@ -12,7 +12,7 @@ from torch import Tensor
 from recon3d.errors import ConfigError
 from recon3d.methods.acquiring import Acquiring
 from recon3d.methods.base import Method, Models, Reconstruction, finish
-from recon3d.methods.samples import denoiser_of, first_state, step_noise
+from recon3d.methods.samples import bounded, denoiser_of, first_state, step_noise
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.ddim import ddim, noise_in
@@ -87,6 +87,7 @@ class ActiveSampling(Method):
             if self.policy not in ADAPTIVE:
                 first_slice, units = problem.first_slice, data.units
                 data.take(planned(self.policy, units, data.closed, data.left, run.seed, self.listed, first_slice))
+        prior = bounded(prior, problem, data.task)
         quota, x0 = data.quota(first, last), x
         for step in grid[begun:]:
             if step.index == 0 or step.sigma > grid[step.index - 1].sigma:

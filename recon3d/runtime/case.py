@@ -22,13 +22,22 @@ from recon3d.report.checks import check_result
 from recon3d.runtime.device import set_threads
 from recon3d.runtime.evidence import Evidence, gathered, layers_of
 from recon3d.runtime.memory import MEBI, is_out_of_memory, peak_memory
-from recon3d.runtime.outputs import beside, check_outputs, check_series, values_told, volumes_of, write_result
+from recon3d.runtime.outputs import (
+    beside,
+    check_beams,
+    check_outputs,
+    check_series,
+    values_told,
+    volumes_of,
+    write_result,
+)
 from recon3d.runtime.plan import CasePlan, plan_case
 from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import Progress, ProgressReport
 from recon3d.runtime.record import sibling, versions
 from recon3d.runtime.runner import CaseRun
 from recon3d.runtime.slabs import reconstruct_in_slabs
+from recon3d.runtime.streamed import StreamedProblem
 from recon3d.runtime.traces import hold_out, mask_of
 from recon3d.scan import Scan
 from recon3d.synthetic.config import SimulateConfig
@@ -112,6 +121,7 @@ class Case:
         for layer in layers_of(plan.evidence) if plan.evidence else ():
             check_output(beside(output, layer), overwrite)
         check_series(plan.problem, output, overwrite)
+        check_beams(plan.problem, output, getattr(plan.method, "image", None))
         if plan.scan.kind == "seismic":
             check_output(sibling(output, ".mask.npy"), overwrite)
         return plan
@@ -211,6 +221,8 @@ def _misfit(problem: Problem, result: Reconstruction) -> dict[str, float]:
 
     Only for methods that state a residual, so that no other pays for one more projection."""
     shape = tuple(problem.domain.shape)
+    if isinstance(problem, StreamedProblem):  # whose data are not at hand
+        return {}
     if not problem.noise.is_known or "residual" not in result.facts or result.volume.data.shape != shape:
         return {}
     if "acquisition" in result.details:  # a part of the data was measured, and the others were never looked at

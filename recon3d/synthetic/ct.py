@@ -169,6 +169,7 @@ def blank_canvas(grid: AffineGrid, frame: Frame, rng: np.random.Generator) -> tu
 
 
 def draw_body(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
+    """A torso with its organs, contrast medium and what doctors left in it."""
     torso, stock, contrast = draw_torso(rng), draw_bone_stock(rng), draw_contrast(rng)
     reach = frame.extent_mm[2] / 2 + 30
     low, high = frame.origin_mm[2] - reach, frame.origin_mm[2] + reach
@@ -252,6 +253,7 @@ def draw_body(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
 
 
 def draw_limbs(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
+    """One, two or four arms or legs, straight or with a joint."""
     scene = Scene()
     stock = draw_bone_stock(rng)
     vessel = draw_contrast(rng).artery_hu

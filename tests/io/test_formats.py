@@ -78,8 +78,11 @@ def test_nobody_claims_the_path(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There is no file"):
         load(tmp_path / "none.nii")
     (tmp_path / "e.nii").touch()
-    with pytest.raises(InputError, match="is empty"):
+    with pytest.raises(InputError, match=r"The file .* is empty"):
         load(tmp_path / "e.nii")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(InputError, match=r"The folder .* is empty"):
+        load(tmp_path / "nothing")
 
 
 def test_foreign_hdf5_goes_to_the_array_source(tmp_path: Path) -> None:

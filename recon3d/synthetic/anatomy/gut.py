@@ -69,6 +69,7 @@ def _add_bowel(
 
 
 def add_stomach(scene: Scene, top: np.ndarray, contrast: Contrast, rng: np.random.Generator) -> None:
+    """The stomach below `top` (mm), filled in part, with gas above a level."""
     path = np.array([top, top + [8, -12, -35], top + [-15, -32, -75], top + [-60, -36, -95], top + [-92, -18, -85]])
     path = path + rng.normal(0, 6, path.shape)
     radii = np.array([36, 34, 28, 20, 11]) * rng.uniform(0.45, 1.15)
@@ -90,6 +91,7 @@ def add_stomach(scene: Scene, top: np.ndarray, contrast: Contrast, rng: np.rando
 
 
 def add_gut(scene: Scene, torso: Torso, contrast: Contrast, rng: np.random.Generator) -> None:
+    """Loops of small bowel and a frame of colon round them."""
     width, depth, y0 = (float(torso.row(n, 220.0)) for n in ("half_width", "half_depth", "y"))
     kinds = np.array(["fluid", "contrast", "stool", "gas", "mixed", "empty"])
     oral = rng.random() < 0.3

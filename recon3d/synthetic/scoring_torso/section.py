@@ -58,6 +58,7 @@ class Patient:
 
 
 def draw_patient(rng: np.random.Generator) -> Patient:
+    """Size, section of the body and phase of the contrast medium of a random patient."""
     section = rng.choice(3, p=(0.3, 0.5, 0.2))
     low, high = ((105.0, 190.0), (-110.0, 70.0), (-265.0, -150.0))[section]
     half_width = rng.uniform(138, 172)
@@ -110,9 +111,11 @@ class Section:
         self.cavity = smooth_intersection(self.inner + self.wall, -back, 14.0)
 
     def rng(self, part: Part, item: int = 0) -> np.random.Generator:
+        """The random stream of a part, and of the items that it has several of."""
         return np.random.default_rng((self.seed, int(part), item))
 
     def sample(self, field: FourierField) -> FloatArray:
+        """A field at the voxels of the window."""
         return field.on_axes(self.axes, self.voxel_mm)
 
     def _axes(self) -> tuple[Points, Points, Points]:
@@ -153,6 +156,7 @@ class Section:
     def ellipsoid(
         self, centre: tuple[float, float, float], radii: tuple[float, float, float], wobble: float = 0.0
     ) -> FloatArray:
+        """Distance (mm) to an ellipsoid in anatomical coordinates, its surface moved by about `wobble` mm."""
         distance = ellipsoid_distance(self.z, self.y, self.x, centre, radii)
         return distance + np.float32(wobble) * (self.bend + 0.3 * self.ripple) if wobble else distance
 
