@@ -39,6 +39,7 @@ class Blocks:
         return Blocks(function(t) for t in self.tensors)
 
     def clone(self) -> Blocks:
+        """A copy with tensors of its own."""
         return self.map(torch.clone)
 
     def to(self, *args: object, **kwargs: object) -> Blocks:

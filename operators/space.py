@@ -65,6 +65,7 @@ class Space:
         return replace(self, shape=(*self.shape[:k], length, *self.shape[k + 1 :]))
 
     def zeros(self, device: torch.device | str = "cpu") -> Tensor:
+        """The element that is zero everywhere."""
         return torch.zeros(self.shape, dtype=self.dtype, device=device)
 
     def random(self, generator: torch.Generator) -> Tensor:

@@ -17,7 +17,7 @@ def gpu() -> None:
         print("no CUDA device: nothing to measure")
         return
     print(torch.cuda.get_device_name())
-    for job in (dds, mbir_step, mri_slices, cone, recurrent_varnet, network_ceiling):
+    for job in (dds, mbir_step, mri_slices, cone, recurrent_varnet, network_ceiling, training):
         job()
 
 
@@ -156,3 +156,25 @@ def network_ceiling() -> None:
     best = 2 * 8192**3 / measured(lambda: a @ a)[0]
     share = counter.get_total_flops() / seconds / best
     print(f"prior ct-axial, 256 x 256: {32 / seconds:.0f} slices/s, {100 * share:.0f} % of a bfloat16 matrix product")
+
+
+def training(devices: tuple[str, ...] = ("cpu", "cuda"), steps: int = 20) -> None:
+    """Steps of the training of the CT prior with 16 patches of 64 x 64 from drawn bodies, data and update included."""
+    from tempfile import TemporaryDirectory
+
+    from recon3d.training.denoising import Denoising
+    from recon3d.training.kinds import read_training
+    from recon3d.training.state import TrainingState
+
+    bodies = "data.sources=[{kind: synthetic, generator: anatomical-ct, count: 4, shape: [8, 96, 96]}]"
+    for device in devices:
+        with TemporaryDirectory() as folder:
+            chosen = [bodies, "data.held_out=1", "data.patches=[[64, 16]]", f"work={folder}", f"device={device}"]
+            config = read_training("train-ct-prior", chosen)
+            state = TrainingState(Denoising(config, lambda *_, **__: None, 0, 1), config, 0, 1)  # type: ignore[arg-type]
+            state.train_step()
+            began = time.perf_counter()
+            for _ in range(steps):
+                state.train_step()  # which reads the loss, and so waits for the device
+            seconds = (time.perf_counter() - began) / steps
+        print(f"training of ct-axial on {device}: {1e3 * seconds:.0f} ms a step, {16 / seconds:.0f} patches/s")

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LEAVES = {"errors", "faults", "run"}
 """Modules of recon3d that everything may import."""
 
-NOUNS = {"operators", "grid", "volume", "beams", "scan", "acquisitions", "problem"}
+NOUNS = {"operators", "grid", "volume", "beams", "scan", "acquisitions", "noise", "problem"}
 EVERYTHING = {
     *NOUNS, "solvers", "sampling", "sensing", "priors", "methods", "io", "preprocessing", "synthetic", "training",
     "evaluation", "tuning", "runtime", "report", "batch", "config", "cli", "", *LEAVES,
@@ -29,7 +29,8 @@ ARROWS: dict[str, set[str]] = {
     "beams": {"grid", "volume", "operators"},
     "scan": {"grid", "volume", "operators"},
     "acquisitions": {"scan", "beams", "volume", "grid", "operators"},
-    "problem": {"scan", "acquisitions", "volume", "grid", "operators"},
+    "noise": {"scan", "operators"},
+    "problem": {"scan", "noise", "acquisitions", "volume", "grid", "operators"},
     "solvers": {"operators"},
     "sampling": {"operators"},
     "sensing": {"operators"},
@@ -37,11 +38,11 @@ ARROWS: dict[str, set[str]] = {
     "methods": {"solvers", "sampling", "sensing", "priors", "problem", "volume", "beams", "grid", "operators"},
     "preprocessing": {"scan", "grid", "operators"},
     "io": {"volume", "scan", "acquisitions", "beams", "grid", "preprocessing", "operators"},
-    "synthetic": {"scan", "problem", "volume", "grid", "operators"},
+    "synthetic": {"scan", "problem", "volume", "grid", "operators", "config"},
     "evaluation": {"volume", "grid"},
     "report": {"volume", "grid", "evaluation"},
     "training": {"priors", "solvers", "synthetic", "io", "evaluation", "volume", "grid", "operators", "config"},
-    "tuning": {"methods", "evaluation", "problem", "volume", "operators"},
+    "tuning": {"methods", "evaluation", "noise", "problem", "volume", "operators"},
     "runtime": EVERYTHING - {"batch", "cli"},
     "batch": EVERYTHING - {"cli"},
     "config": EVERYTHING,

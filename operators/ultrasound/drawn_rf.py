@@ -316,4 +316,5 @@ def _smooth(rng: np.random.Generator, shape: tuple[int, int], coarse: int = 5) -
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number between two positive ones whose logarithm is uniform."""
     return float(np.exp(rng.uniform(math.log(low), math.log(high))))

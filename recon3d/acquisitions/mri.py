@@ -228,8 +228,6 @@ def _non_cartesian(scan: Scan, data: Tensor) -> LinearOperator:
         return NonCartesianEncoding(maps, positions, weights, batch, scan.axes)
 
     def readouts(a: int, b: int) -> LinearOperator:
-        return NonCartesianEncoding(
-            maps, positions[a:b], None if weights is None else weights[a:b], batch, scan.axes
-        )
+        return NonCartesianEncoding(maps, positions[a:b], None if weights is None else weights[a:b], batch, scan.axes)
 
     return ViewSeries(readouts, frame_edges(scan, data.shape[2], scan.axes[2]), scan.axes[2])

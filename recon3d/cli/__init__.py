@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message, code = _translate(error)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of the command line library
-            message, code = f"{error.format_message()} See `recon3d --help`.", CANNOT_START
+            message, code = f"{error.format_message().rstrip('.')}: see `recon3d --help`.", CANNOT_START
         elif debug:
             raise
         else:

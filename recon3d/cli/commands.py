@@ -92,10 +92,10 @@ def simulate(
     threads: Threads = None,
 ) -> None:
     """Simulate the scan of a volume: the same physics run forward, on a finer grid, with noise."""
-    from recon3d.config import SimulateConfig, load_config
+    from recon3d.synthetic.config import read_simulation
 
     given = [] if threads is None else [f"run.threads={threads}"]
-    settings = load_config(SimulateConfig, config, [*(overrides or []), *given])  # type: ignore[type-abstract]  # `kind` decides the class
+    settings = read_simulation(config, [*(overrides or []), *given])
 
     from recon3d.runtime.case import simulate_case
 

@@ -31,6 +31,7 @@ _BUILT_IN = (
     "nikon", "tiff_stack", "segy", "dicom_ct_pd", "dicom",
 )  # fmt: skip
 _LAST = "arrays"
+_WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
 
 
 def format_names() -> tuple[str, ...]:
@@ -50,6 +51,8 @@ def format_for(path: str | os.PathLike[str]) -> tuple[str, Any]:
     for name, module in _formats():
         if module.matches(path):
             return name, module
+    if path.suffix.lower() in _WEIGHTS:
+        raise InputError(f"{path} holds weights of a network, no data: `recon3d models import` reads them.")
     understood = "; ".join(getattr(module, "UNDERSTOOD", name) for name, module in _formats())
     raise InputError(f"{path} is of no known format: recon3d reads {understood}.")
 
@@ -143,6 +146,8 @@ def existing(path: str | os.PathLike[str]) -> Path:
         raise InputError(f"There is no file or folder {path}.")
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"The file {path} is empty.")
+    if path.is_dir() and not any(path.iterdir()):
+        raise InputError(f"The folder {path} is empty.")
     return path
 
 

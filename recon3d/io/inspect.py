@@ -161,14 +161,17 @@ def dead_coils(scan: Scan) -> list[int]:
 
 
 def _listed(path: Path) -> dict[str, Any]:
+    from recon3d.io.arrays import fitting_mappings
     from recon3d.io.entries import open_entries
 
     entries = open_entries(path)
+    fitting = fitting_mappings(entries)
     listed = [f"{key or '(one array)'} {entries.shapes.get(key, '')}".rstrip() for key in entries]
     return {
         "holds": "arrays of unknown meaning",
         "keys": listed,
-        "missing or assumed": ["a mapping that says what the arrays mean (source=NAME or a YAML file)"],
+        **({"keys fit": " or ".join(f"--source {name}" for name in fitting)} if fitting else {}),
+        "missing or assumed": ["a mapping that says what the arrays mean (--source NAME or a YAML file)"],
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recon3d.errors import InputError
+from recon3d.faults import did_you_mean
 
 MM = {"m": 1000.0, "cm": 10.0, "mm": 1.0, "um": 0.001, "micron": 0.001, "inch": 25.4}
 RAD = {"rad": 1.0, "deg": math.pi / 180.0}
@@ -69,5 +69,4 @@ def check_keys(where: str, part: Mapping[str, Any], known: Sequence[str]) -> Non
 
 def nearest(name: str, known: Sequence[str]) -> str:
     """The end of a message about an unknown name."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else f" (known: {', '.join(known) or 'none'})"
+    return did_you_mean(name, known) or f" (known: {', '.join(known) or 'none'})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -67,9 +66,10 @@ def method_class(name: str) -> type[Method]:
     for point in entry_points(group="recon3d.methods"):
         if point.name == name:
             return cast("type[Method]", point.load())
-    near = difflib.get_close_matches(name, method_names(), n=1)
-    hint = f" (did you mean '{near[0]}'?)" if near else ""
-    raise ConfigError(f"Unknown method '{name}'{hint}: expected one of {', '.join(method_names())}.")
+    from recon3d.faults import did_you_mean
+
+    known = method_names()
+    raise ConfigError(f"Unknown method '{name}'{did_you_mean(name, known)}: expected one of {', '.join(known)}.")
 
 
 def make_method(name: str, settings: Mapping[str, Any]) -> Method:

@@ -12,21 +12,18 @@ from torch import Tensor
 from recon3d.errors import ConfigError
 from recon3d.methods.acquiring import Acquiring
 from recon3d.methods.base import Method, Models, Reconstruction, finish
-from recon3d.methods.samples import denoiser_of, first_state, step_noise
+from recon3d.methods.samples import bounded, denoiser_of, first_state, step_noise
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.ddim import ddim, noise_in
 from recon3d.sampling.grids import Step, angle_grid, lambda_grid
 from recon3d.sampling.guidance import misfit_gradient
-from recon3d.sensing.belief import variance_within
 from recon3d.sensing.policies import ADAPTIVE, Belief, Policy, choose, planned, scores
 from recon3d.sensing.source import MeasurementSource, SimulatedSource
 from recon3d.sensing.units import Units
 from recon3d.solvers.data_step import LeastSquaresStep
 
 Kind = Literal["lines", "points", "views", "spokes", "scan_lines", "pixels"]
-PROBE = 1 << 20
-"""Random numbers of probes, apart from those of the steps."""
 
 
 class ActiveSampling(Method):
@@ -90,20 +87,21 @@ class ActiveSampling(Method):
             if self.policy not in ADAPTIVE:
                 first_slice, units = problem.first_slice, data.units
                 data.take(planned(self.policy, units, data.closed, data.left, run.seed, self.listed, first_slice))
+        prior = bounded(prior, problem, data.task)
         quota, x0 = data.quota(first, last), x
         for step in grid[begun:]:
             if step.index == 0 or step.sigma > grid[step.index - 1].sigma:
                 x = self._start(problem, step, prior.card, run)
             task = data.task
-            state = x
-            xhat, x0, gradient = self._estimate(prior, task, state, step)
+            xhat, x0, gradient = self._estimate(prior, task, x, step)
             eps = noise_in(x, xhat, step)
             fresh = self._noise(problem, run, step.index) if self.eta and step.b_next else None
             x = ddim(x0, eps, step, self.eta, fresh)
             if gradient is not None and not step.last:
                 x = x - self.weight * gradient
             if count := quota(step.index):
-                belief = self._belief(prior, data, state, x0, step, problem, run)
+                truth = data.truth if self.policy == "truth" else None
+                belief = Belief(data.units, data.predict(x0), data.closed, task.noise_std or 0.0, truth)
                 data.take(choose(data.units, scores(self.policy, belief, self.width), count, self.coverage), step.index)
             data.remember(x0)
             metrics = {"residual": task.residual(x0.mean(0)), "sigma": step.sigma, "measured": float(data.measured)}
@@ -126,18 +124,6 @@ class ActiveSampling(Method):
         noise_std = self.assumed_noise if task.noise_std is None else task.noise_std
         precision = 1.0 / prior.card.sigma_data**2 + 1.0 / step.sigma**2
         return xhat, self._fitted(task, xhat, self.noise_weight * noise_std**2 * precision), None
-
-    def _belief(
-        self, prior: Any, data: Acquiring, x: Tensor, x0: Tensor, step: Step, problem: Problem, run: Run
-    ) -> Belief:
-        """What the policy may look at."""
-        truth = data.truth if self.policy == "truth" else None
-        within = None
-        if self.policy == "total_variance":
-            probe = self._noise(problem, run, PROBE + step.index)
-            estimate = lambda z: self._estimate(prior, data.task, z.mul(step.a), step)[1]  # noqa: E731
-            within = variance_within(estimate, data.predict, x / step.a, x0, step.sigma, probe)
-        return Belief(data.units, data.predict(x0), data.closed, data.task.noise_std or 0.0, truth, within)
 
     def _fitted(self, task: Normalised, xhat: Tensor, damping: float = 0.0) -> Tensor:
         """A few conjugate gradient steps from each particle towards the data."""

@@ -47,12 +47,8 @@ class Interpolator:
         return next(self.network.parameters()).device
 
     def bytes_per_slice(self, shape: Sequence[int]) -> int:
-        """Tiles bound the memory, not slices: see `bytes_per_tile`."""
+        """Tiles bound the memory, not slices."""
         return 0
-
-    def bytes_per_tile(self, shape: Sequence[int]) -> int:
-        """About what one tile (x, y, t) takes inside the network."""
-        return int(self.bare.bytes_per_voxel * shape[0] * shape[1] * shape[2])
 
     def configured(self, *, micro_batch: int | None = None, half: bool | None = None) -> Interpolator:
         """The same weights applied in another way."""

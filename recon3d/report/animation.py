@@ -8,9 +8,9 @@ import numpy as np
 
 from recon3d.errors import ShapeError
 from recon3d.grid import AffineGrid
-from recon3d.report.html import planes_of
 from recon3d.report.pictures import Window, default_window
 from recon3d.report.preview import turned_slice
+from recon3d.report.scene import planes_of
 from recon3d.volume import Volume
 
 MOST_FRAMES = 100

@@ -222,7 +222,7 @@ def _panels(volume: Volume, subtract: Volume | None = None) -> list[_Panel]:
 
 def _patient_panel(volume: Volume, grid: AffineGrid, plane: str, axis: int, index: int, image: NDArray[Any]) -> _Panel:
     """The slice turned and flipped until its right and bottom edges face where the convention wants them."""
-    points = _facing(grid, plane_axes(volume))
+    points = facing(grid, plane_axes(volume))
     rows, columns = (k for k in range(3) if k != axis)
     right, bottom = FACES[plane]
     if points[columns] not in (right, OPPOSITE[right]):
@@ -246,7 +246,7 @@ def _patient_panel(volume: Volume, grid: AffineGrid, plane: str, axis: int, inde
     )
 
 
-def _facing(grid: AffineGrid, axes: Mapping[str, int]) -> list[str]:
+def facing(grid: AffineGrid, axes: Mapping[str, int]) -> list[str]:
     """For each array axis (z, y, x) the letter of the side to which its index grows."""
     letters = [""] * 3
     for world, (plane, ends) in enumerate(zip(ACROSS, ("LR", "PA", "IS"), strict=True)):

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.grid import AffineGrid, Grid
-from recon3d.report.html import page, planes_of, trace_card
+from recon3d.report.cards import trace_card
+from recon3d.report.html import page
+from recon3d.report.scene import planes_of
 from recon3d.volume import Volume
 
 REFRESH_S = 3

@@ -55,7 +55,8 @@ def report_of(result: Path, layers: Mapping[str, Path] | None = None, *, overwri
 
 def page_of(layers: Mapping[str, Volume], record: Mapping[str, Any]) -> str:
     """The page of a case; where a layer is named "reference", the image layers are scored against it."""
-    from recon3d.report.html import case_report, is_image
+    from recon3d.report.html import case_report
+    from recon3d.report.scene import is_image
 
     metrics = None
     if "reference" in layers:

@@ -25,7 +25,8 @@ def counter_noise(
 ) -> Tensor:
     """Standard normal numbers, one stream for each (seed, sample, step, stage, frame, slice).
 
-    A slice has the same numbers in whatever slab, batch, worker or resumed run it is drawn; precisions share them.
+    A slice has the same numbers in whatever slab, batch, worker or resumed run it is drawn; precisions share them. An
+    accelerator draws them where it needs them: from the same bits, so that they differ from the CPU's by rounding only.
 
     Parameters
     ----------
@@ -35,19 +36,24 @@ def counter_noise(
     first_slice : index of the first slice within the whole volume
     dtype : real, or complex with unit variance of each part
     """
-    real = dtype.to_real()
-    numbers = np.empty((*shape, 2) if dtype.is_complex else shape, np.float64 if real == torch.float64 else np.float32)
+    device, real = torch.device(device), dtype.to_real()
     slices = shape[-3] if len(shape) > 2 else 1
     frames = math.prod(shape[:-3])
     key = 0
     for part in (seed, sample, step, stage):
         key = _mix(key ^ (part & _MASK))
-    keys = np.array(
-        [[_mix(_mix(key ^ frame) ^ (first_slice + k)) for k in range(slices)] for frame in range(frames)], np.uint64
-    )
-    _fill(keys.reshape(-1), numbers.reshape(frames * slices, -1))
-    drawn = torch.from_numpy(numbers)
-    return (torch.view_as_complex(drawn) if dtype.is_complex else drawn).to(device)
+    rows = [(frame, first_slice + k) for frame in range(frames) for k in range(slices)]
+    keys = np.array([_mix(_mix(key ^ frame) ^ index) for frame, index in rows], np.uint64)
+    whole = (*shape, 2) if dtype.is_complex else shape
+    length = math.prod(whole) // len(keys)
+    if device.type == "cpu":
+        numbers = np.empty((len(keys), length), np.float64 if real == torch.float64 else np.float32)
+        _fill(keys, numbers)
+        drawn = torch.from_numpy(numbers)
+    else:
+        drawn = _drawn_on(torch.from_numpy(keys.view(np.int64)).to(device), length, real)
+    drawn = drawn.reshape(whole)
+    return torch.view_as_complex(drawn) if dtype.is_complex else drawn
 
 
 _MASK = (1 << 64) - 1
@@ -129,3 +135,32 @@ def _fill(keys: np.ndarray, out: np.ndarray) -> None:
             u = _uniform(key, k)
             if abs(u - 0.5) > _CENTRE:
                 line[k] = _tail_normal(u)
+
+
+_AT_ONCE = 1 << 22
+"""Numbers that an accelerator draws at a time: its integers and doubles take ten times the memory of what is kept."""
+
+
+def _drawn_on(keys: Tensor, length: int, dtype: torch.dtype) -> Tensor:
+    """What `_fill` computes, by operations of PyTorch on the device of the keys: (rows, length)."""
+    drawn = torch.empty(len(keys), length, dtype=dtype, device=keys.device)
+    count = torch.arange(1, length + 1, device=keys.device) * _signed(0x9E3779B97F4A7C15)
+    for row, key in zip(drawn, keys, strict=True):
+        for part, steps in zip(row.split(_AT_ONCE), count.split(_AT_ONCE), strict=True):
+            h = steps + key
+            h = (h ^ _shifted(h, 30)) * _signed(0xBF58476D1CE4E5B9)
+            h = (h ^ _shifted(h, 27)) * _signed(0x94D049BB133111EB)
+            h = h ^ _shifted(h, 31)
+            u = (_shifted(h, 11).double() + 0.5) * (1.0 / 9007199254740992.0)
+            part.copy_(torch.special.ndtri(u))
+    return drawn
+
+
+def _shifted(h: Tensor, bits: int) -> Tensor:
+    """To the right with zeros from the left, which PyTorch's signed integers do not do by themselves."""
+    return (h >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _signed(constant: int) -> int:
+    """The signed integer of the same 64 bits."""
+    return constant - (1 << 64) if constant >> 63 else constant

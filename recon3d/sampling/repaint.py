@@ -19,4 +19,3 @@ def repaint_walk(length: int, jump: int, repeats: int) -> list[int]:
             left[walk[-1]] -= 1
             walk += range(walk[-1] + 1, walk[-1] + jump + 1)
     return walk
-

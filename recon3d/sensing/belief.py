@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import combinations
 
 import torch
@@ -11,10 +10,7 @@ from torch import Tensor
 
 from recon3d.sensing.units import Units
 
-__all__ = ["mixture_entropy", "pairwise", "pooled_width", "published_score", "variance", "variance_within"]
-
-PROBE_SHARE = 0.25
-"""Of the noise: by how much a probe moves the state."""
+__all__ = ["mixture_entropy", "pairwise", "pooled_width", "published_score", "variance"]
 
 
 def variance(units: Units, predictions: Tensor) -> Tensor:
@@ -23,31 +19,6 @@ def variance(units: Units, predictions: Tensor) -> Tensor:
     `predictions` are the data that each particle expects, (particle, *data).
     """
     return units.sum((predictions - predictions.mean(0)).abs().square()).mean(0)
-
-
-def variance_within(
-    estimate: Callable[[Tensor], Tensor],
-    predict: Callable[[Tensor], Tensor],
-    state: Tensor,
-    found: Tensor,
-    sigma: float,
-    probe: Tensor,
-) -> Tensor:
-    """The variance that estimates of the image leave themselves, in the data: an unbiased guess for each value.
-
-    ``Var[x0 | x] = sigma^2 dx0/dx`` (Tweedie's formula, second order), of which a white probe v gives the diagonal in
-    data space: ``E[conj(A v) (A Var v)]``. With the spread of the estimates it adds up to the variance of the image
-    (law of total variance); the spread alone is far too small where the noise is large. One call of `estimate`.
-
-    Parameters
-    ----------
-    estimate, predict : state -> image; image -> data of all units (linear)
-    state, found : noisy images (particle, ...) = image + sigma noise, and their estimates
-    probe : white, of unit variance per real channel, as the state
-    """
-    move = PROBE_SHARE * sigma
-    response = (estimate(state + move * probe) - found).mul_(sigma**2 / move)
-    return (predict(probe).conj() * predict(response)).real
 
 
 def pairwise(units: Units, predictions: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from recon3d.sensing.units import Unit, Units, distances
 
 __all__ = ["ADAPTIVE", "FIXED", "Belief", "Policy", "choose", "planned", "scores"]
 
-Adaptive = Literal["variance", "total_variance", "entropy", "published", "truth"]
+Adaptive = Literal["variance", "entropy", "published", "truth"]
 """Policies that look at the particles before each choice; "truth" looks at the answer too and is a reference only."""
 Fixed = Literal["random", "variable_density", "equispaced", "centre", "listed"]
 Policy = Literal[Adaptive, Fixed]
@@ -36,7 +36,6 @@ class Belief:
     closed : units that cannot be chosen: measured already or out of reach, (slices, units)
     noise_std : of the data, per real channel; 0 where unknown
     truth : all data, for the policy "truth" alone
-    within : an unbiased estimate of the variance that each particle's own prediction leaves, for "total_variance"
     """
 
     units: Units
@@ -44,7 +43,6 @@ class Belief:
     closed: Tensor
     noise_std: float = 0.0
     truth: Tensor | None = None
-    within: Tensor | None = None
 
 
 def scores(policy: str, belief: Belief, width: float | None = None) -> Tensor:
@@ -52,18 +50,13 @@ def scores(policy: str, belief: Belief, width: float | None = None) -> Tensor:
 
     Parameters
     ----------
-    policy : "variance": the particles' summed variance; "total_variance": that and what each particle leaves;
-        "entropy": the entropy of their mixture; "published": what the paper's code computes; "truth": the energy of
-        what the particles' mean gets wrong
+    policy : "variance": the particles' summed variance; "entropy": the entropy of their mixture; "published": what
+        the paper's code computes; "truth": the energy of what the particles' mean gets wrong
     width : of the mixture's kernel; by default the pooled median distance, at least the noise
     """
     units, predictions = belief.units, belief.predictions
     if policy == "variance":
         found = variance(units, predictions)
-    elif policy == "total_variance":
-        if belief.within is None:
-            raise ConfigError("The policy 'total_variance' needs the variance within particles.")
-        found = variance(units, predictions) + units.sum(belief.within).mean(0).clamp(min=0)
     elif policy == "truth":
         if belief.truth is None:
             raise ConfigError("The policy 'truth' needs complete data: it is for simulated sources.")

@@ -11,11 +11,13 @@ from scipy.ndimage import gaussian_filter
 
 from recon3d.errors import ConfigError, GeometryError
 from recon3d.grid import AffineGrid
+from recon3d.synthetic.anatomy.abdomen import add_abdomen, add_pelvic_organs
+from recon3d.synthetic.anatomy.chest import add_breasts, add_chest
+from recon3d.synthetic.anatomy.contrast import draw_contrast
 from recon3d.synthetic.anatomy.fields import grain, smooth_field
 from recon3d.synthetic.anatomy.head import add_head
 from recon3d.synthetic.anatomy.limbs import add_joint, add_limb
 from recon3d.synthetic.anatomy.objects import add_cables, add_implant, add_table, add_test_object
-from recon3d.synthetic.anatomy.organs import add_abdomen, add_breasts, add_chest, add_pelvic_organs, draw_contrast
 from recon3d.synthetic.anatomy.shapes import Canvas, Scene, Tissue, only, rotation
 from recon3d.synthetic.anatomy.skeleton import add_pelvis, add_ribs, add_spine, draw_bone_stock
 from recon3d.synthetic.anatomy.torso import draw_torso, paint_torso
@@ -167,6 +169,7 @@ def blank_canvas(grid: AffineGrid, frame: Frame, rng: np.random.Generator) -> tu
 
 
 def draw_body(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
+    """A torso with its organs, contrast medium and what doctors left in it."""
     torso, stock, contrast = draw_torso(rng), draw_bone_stock(rng), draw_contrast(rng)
     reach = frame.extent_mm[2] / 2 + 30
     low, high = frame.origin_mm[2] - reach, frame.origin_mm[2] + reach
@@ -250,6 +253,7 @@ def draw_body(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
 
 
 def draw_limbs(canvas: Canvas, frame: Frame, rng: np.random.Generator) -> None:
+    """One, two or four arms or legs, straight or with a joint."""
     scene = Scene()
     stock = draw_bone_stock(rng)
     vessel = draw_contrast(rng).artery_hu

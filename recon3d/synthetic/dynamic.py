@@ -154,7 +154,7 @@ def _heart(rng: np.random.Generator) -> Paint:
         image = _step(body - 1) * 0.8 - _step(body - 0.93) * 0.42
         for side in (-1, 1):
             air = np.hypot((y + 0.12) / 0.55, (x - side * 0.48) / 0.34)
-            image += _step(air - 1, 0.02) * (0.07 + 0.02 * lung(y, x) - image)
+            image += _step(air - 1, 0.02) * (np.maximum(0.07 + 0.02 * lung(y, x), 0) - image)
         liver = np.maximum(np.hypot((y - 0.55) / 0.3, (x + 0.35) / 0.5) - 1, body - 0.93)
         image += _step(liver, 0.02) * (0.42 + 0.03 * texture(y, x) - image)
         v, u = y - cy - 0.02 * squeeze, x - cx + 0.02 * squeeze

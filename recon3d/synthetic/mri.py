@@ -333,6 +333,7 @@ def _fine(shape: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def brain_labels(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A head as indices into `TISSUES`, (z, 2 y, 2 x): drawn twice as fine in plane as `shape`."""
     fine = _fine(shape)
     at = _coordinates(fine)
     at = (at[0] * rng.uniform(0.55, 0.75) + rng.uniform(-0.05, 0.15), at[1], at[2])
@@ -376,6 +377,7 @@ def brain_labels(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArr
 
 
 def knee_labels(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A knee as indices into `TISSUES`, (z, 2 y, 2 x): drawn twice as fine in plane as `shape`."""
     fine = _fine(shape)
     at = _coordinates(fine)
     labels = np.zeros(fine, np.uint8)

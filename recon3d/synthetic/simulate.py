@@ -10,7 +10,6 @@ A scan carries nothing of the truth but its grid: no tags, no maximum, no scale.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from operators.tomography import ConeProjector, ImageGrid, Projector, TomographyGeometry
 from recon3d.errors import ConfigError, GeometryError, InputError
+from recon3d.faults import did_you_mean
 from recon3d.grid import AffineGrid
 from recon3d.scan import Scan
 from recon3d.synthetic.mri import simulate_mri
@@ -70,9 +70,8 @@ def simulate(
     taken = set(inspect.signature(simulator).parameters) - {"volume", "seed", "finer"}
     arguments = {**settings, **(noise or {})}
     for key in sorted(set(arguments) - taken):
-        near = difflib.get_close_matches(key, taken, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"expected some of {', '.join(sorted(taken))}."
-        raise ConfigError(f"Simulating '{kind}' has no setting '{key}': {hint}")
+        hint = did_you_mean(key, taken)
+        raise ConfigError(f"Simulating '{kind}' has no setting '{key}'{hint}: it takes {', '.join(sorted(taken))}.")
     missing = [
         name
         for name, parameter in inspect.signature(simulator).parameters.items()

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from recon3d.config import Section
 
 
 class SyntheticSource(Section):
@@ -33,6 +31,8 @@ class FolderSource(Section):
 
 
 class Data(Section):
+    """Which volumes are seen, and how patches are cut out of them and varied."""
+
     sources: tuple[SyntheticSource | FolderSource, ...] = (SyntheticSource(),)
     held_out: int = Field(default=8, ge=1)  # volumes of the first source kept for validation
     validation: tuple[int, int] = (32, 128)  # (slices, side) of the held-out images; also of the pictures
@@ -49,6 +49,8 @@ class Data(Section):
 
 
 class Noise(Section):
+    """The noise levels a denoiser is trained at, in the range of the card."""
+
     sigma_min: float = Field(default=0.004, gt=0)
     sigma_max: float = Field(default=8.0, gt=0)
     middle: tuple[float, float] = (0.03, 1.0)  # drawn more often, with probability middle_share
@@ -57,6 +59,8 @@ class Noise(Section):
 
 
 class Optimiser(Section):
+    """AdamW with a warm-up, a decaying rate and an average of the weights."""
+
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     warmup_steps: int = Field(default=200, ge=0)

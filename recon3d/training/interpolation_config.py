@@ -7,7 +7,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from operators.seismic import MASK_FAMILIES
-from recon3d.training.config import Noise, Section, TrainingSettings
+from recon3d.config import Section
+from recon3d.training.config import Noise, TrainingSettings
 
 
 class CubeData(Section):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, cast
 
 from recon3d.config import apply_overrides, read_recipe, validate
 from recon3d.errors import ConfigError
+from recon3d.faults import did_you_mean
 from recon3d.training.config import TrainingSettings
 
 KINDS = {
@@ -37,8 +37,7 @@ def read_training(config: str | Path, overrides: Sequence[str] = ()) -> Training
     content = apply_overrides(content, overrides)
     kind = str(content.get("kind", "denoiser"))
     if kind not in KINDS and content.get("task", "train") == "train":
-        near = difflib.get_close_matches(kind, KINDS, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        hint = did_you_mean(kind, KINDS)
         raise ConfigError(f"{name}: kind '{kind}' cannot be trained{hint}: expected {' or '.join(KINDS)}.")
     return cast(TrainingSettings, validate(_named(KINDS.get(kind, KINDS["denoiser"])[0]), content, name))
 

@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from recon3d.training.config import Section, TrainingSettings
+from recon3d.config import Section
+from recon3d.training.config import TrainingSettings
 
 
 class ReconstructorCardText(Section):

@@ -63,6 +63,7 @@ def draw_samples(
     side: int,
     device: torch.device,
 ) -> None:
+    """Sixteen images of `side` pixels that the denoiser makes of noise alone, as a picture file."""
     noise = torch.randn((16, channels, side, side), generator=torch.Generator().manual_seed(seed)).to(device)
     panels = _panels(sample(denoiser, noise, sigma_min, sigma_max, dtype))
     draw_sheet(path, [panels[:8], panels[8:]], ["", ""], window)

@@ -143,6 +143,7 @@ class TrainingState:
         return dict(zip(self.names, self.ema, strict=True))
 
     def save(self, path: Path) -> None:
+        """Write weights, their average, the optimiser and the step as safetensors, whole or not at all."""
         tensors = {}
         for name, parameter, average in zip(self.names, self.parameters, self.ema, strict=True):
             tensors[f"net.{name}"], tensors[f"ema.{name}"] = parameter.detach(), average
@@ -153,6 +154,7 @@ class TrainingState:
         write_atomically(path, save_tensors(tensors, metadata=record))
 
     def load(self, path: Path) -> None:
+        """Go on from a file of `save`; one of another configuration is refused (ConfigError)."""
         try:
             with safe_open(path, framework="pt") as file:
                 record = file.metadata() or {}

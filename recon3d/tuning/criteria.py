@@ -14,7 +14,8 @@ from operators.blocks import Blocks
 from operators.reduce import norm
 from recon3d.errors import ConfigError, InputError
 from recon3d.evaluation.metrics import compare
-from recon3d.problem import NoiseModel, Problem
+from recon3d.noise import NoiseModel
+from recon3d.problem import Problem
 from recon3d.volume import Volume
 
 Criterion = Callable[[Volume], float]

@@ -271,6 +271,7 @@ def test_truncated_and_foreign_files(cli: Cli, here: Path, left: Left, name: str
         (["recnstruct"], "recnstruct"),
         (["simulate", "truth.nii.gz"], "Missing argument 'output'"),
         (["reconstruct", "--nonsense"], "--nonsense"),
+        (["reconstruct", "scan.h5", "o.nii.gz", "--threads", "0"], "than or equal to 1: see `recon3d --help`."),
     ],
     ids=lambda value: " ".join(value)[:70] if isinstance(value, list) else "",
 )

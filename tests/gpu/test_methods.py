@@ -16,6 +16,7 @@ from operators.seismic import trace_mask
 from recon3d.grid import AffineGrid
 from recon3d.priors import load_model
 from recon3d.run import SilentRun
+from recon3d.sampling.noise import counter_noise
 from recon3d.scan import Scan
 from recon3d.synthetic.dynamic import draw_series
 from recon3d.synthetic.dynamic_scans import simulate_ct_series, simulate_mri_series
@@ -125,6 +126,17 @@ def test_a_run_that_the_device_began_ends_on_the_cpu(name: str, gpu: Any) -> Non
     whole = recon3d.reconstruct(problem, method, models=loaded, **settings).volume.data
     resumed = recon3d.reconstruct(problem, method, models=loaded, run=Stopped(there.kept), **settings).volume.data
     assert np.abs(resumed - whole).max() <= 1e-3 * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_noise_is_drawn_on_the_device_and_is_that_of_the_cpu(dtype: torch.dtype, gpu: Any) -> None:
+    key = {"seed": 5, "sample": 1, "step": 3, "first_slice": 2}
+    expected = counter_noise((2, 3, 9, 11), **key, dtype=dtype)
+    with gpu:
+        there = counter_noise((2, 3, 9, 11), **key, dtype=dtype, device=gpu.name)
+        assert there.device.type == torch.device(gpu.name).type
+        found = there.cpu()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 WAITS = {"parallel sirt": 1, "cone cgls": 6, "cone tv": 4, "parallel dds": 1, "cone dds": 1} | {

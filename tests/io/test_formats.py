@@ -70,13 +70,19 @@ def test_nobody_claims_the_path(tmp_path: Path) -> None:
     (tmp_path / "a.docx").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"reads native HDF5 .*NIfTI .*\.mat"):
         load(tmp_path / "a.docx")
+    (tmp_path / "net.pth").write_bytes(b"PK")
+    with pytest.raises(InputError, match="holds weights of a network, no data: `recon3d models import`"):
+        load(tmp_path / "net.pth")
     with pytest.raises(InputError, match=r"no suffix that can be written: expected one of \.h5"):
         save(VOLUME, tmp_path / "a.docx")
     with pytest.raises(InputError, match="There is no file"):
         load(tmp_path / "none.nii")
     (tmp_path / "e.nii").touch()
-    with pytest.raises(InputError, match="is empty"):
+    with pytest.raises(InputError, match=r"The file .* is empty"):
         load(tmp_path / "e.nii")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(InputError, match=r"The folder .* is empty"):
+        load(tmp_path / "nothing")
 
 
 def test_foreign_hdf5_goes_to_the_array_source(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pytest
 
+from recon3d.errors import InputError
 from recon3d.grid import AffineGrid, BeamGrid, SurveyGrid
-from recon3d.io import describe, save
+from recon3d.io import describe, load, save
 from recon3d.io.inspect import lines, summary
 from recon3d.scan import Scan
 from recon3d.volume import Volume
@@ -56,6 +58,15 @@ def test_arrays_without_a_mapping_are_listed(tmp_path: Path) -> None:
     assert facts["keys"] == ["(one array) (2, 3)"]
     mapping = {"kind": "volume", "axes": ["y", "x"]}
     assert describe(tmp_path / "a.npy", mapping=mapping)["shape"] == [1, 2, 3]
+
+
+def test_a_layout_that_a_shipped_mapping_knows_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", DATA=np.zeros((2, 3, 4)))
+    assert describe(tmp_path / "a.npz")["keys fit"] == "--source espirit-demo"
+    with pytest.raises(InputError, match="its keys fit espirit-demo"):
+        load(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", other=np.zeros((2, 3, 4)))
+    assert "keys fit" not in describe(tmp_path / "b.npz")
 
 
 def test_series_and_other_grids() -> None:

@@ -46,7 +46,7 @@ def test_the_documented_mapping_holds_known_keys_only() -> None:
     """The commented examples of docs/formats.md name every key, and no key that does not exist."""
     import yaml
 
-    from recon3d.io.arrays import KEYS
+    from recon3d.io.mapped import KEYS
 
     text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
     blocks = [part.split("```")[0] for part in text.split("```yaml\n")[1:]]

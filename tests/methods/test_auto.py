@@ -23,7 +23,8 @@ from recon3d.methods import make_method, reconstruct
 from recon3d.methods.auto import Auto, seconds_of
 from recon3d.methods.candidates import classical_for
 from recon3d.methods.roles import settled
-from recon3d.problem import NoiseModel, Problem
+from recon3d.noise import NoiseModel
+from recon3d.problem import Problem
 from recon3d.run import SilentRun
 
 

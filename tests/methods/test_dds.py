@@ -21,6 +21,7 @@ from operators.tomography import ImageGrid, Projector, TomographyGeometry
 from recon3d.errors import ConfigError, ModelError
 from recon3d.grid import AffineGrid
 from recon3d.methods.dds import DDS
+from recon3d.noise import NoiseModel
 from recon3d.priors.analytic import DenseGaussian, PerfectDenoiser, StationaryGaussian
 from recon3d.priors.calibration import Calibration
 from recon3d.priors.cards import Card
@@ -28,7 +29,7 @@ from recon3d.priors.edm import EDMDenoiser
 from recon3d.priors.model import Model
 from recon3d.priors.networks import build_network
 from recon3d.priors.reuse import SliceReuse
-from recon3d.problem import NoiseModel, Problem
+from recon3d.problem import Problem
 from recon3d.run import SilentRun
 from recon3d.sampling.grids import karras_grid, lambda_grid, vp_alpha_bar, vp_grid
 from recon3d.sampling.noise import counter_noise

@@ -22,12 +22,13 @@ from operators.reduce import norm
 from operators.space import Space
 from recon3d.grid import AffineGrid
 from recon3d.methods.dds import DDS
+from recon3d.noise import NoiseModel
 from recon3d.priors.analytic import DenseGaussian, PerfectDenoiser
 from recon3d.priors.cards import Card
 from recon3d.priors.edm import EDMDenoiser
 from recon3d.priors.model import Model
 from recon3d.priors.networks import build_network
-from recon3d.problem import NoiseModel, Problem, problem_for
+from recon3d.problem import Problem, problem_for
 from recon3d.run import SilentRun
 from recon3d.sampling.grids import vp_alpha_bar
 from recon3d.scan import Scan

@@ -22,8 +22,9 @@ from operators.tomography import ImageGrid, Projector, TomographyGeometry
 from recon3d.errors import ConfigError, ModelError
 from recon3d.grid import AffineGrid
 from recon3d.methods.diffusion_mbir import DiffusionMBIR
+from recon3d.noise import NoiseModel
 from recon3d.priors.analytic import DenseGaussian, PerfectDenoiser, StationaryGaussian
-from recon3d.problem import NoiseModel, Problem
+from recon3d.problem import Problem
 from recon3d.run import SilentRun
 from recon3d.sampling.grids import lambda_grid
 from recon3d.sampling.noise import counter_noise

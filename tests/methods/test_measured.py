@@ -20,7 +20,8 @@ from recon3d.grid import AffineGrid
 from recon3d.methods import make_method
 from recon3d.methods.candidates import CANDIDATES, classical_for
 from recon3d.methods.measured import measured
-from recon3d.problem import NoiseModel, Problem
+from recon3d.noise import NoiseModel
+from recon3d.problem import Problem
 
 
 def problem(A, y=None, kind: str = "", **settings) -> Problem:

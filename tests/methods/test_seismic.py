@@ -17,7 +17,8 @@ from recon3d.errors import InputError
 from recon3d.evaluation.seismic import snr_db
 from recon3d.grid import AffineGrid
 from recon3d.methods.base import Reconstruction
-from recon3d.problem import NoiseModel, Problem, problem_for
+from recon3d.noise import NoiseModel
+from recon3d.problem import Problem, problem_for
 from recon3d.run import SilentRun
 from recon3d.synthetic.seismic import survey
 from recon3d.synthetic.seismic_masks import masked

@@ -202,7 +202,7 @@ def test_a_record_of_any_shape_gives_a_page():
 
 
 def test_large_layers_are_reduced_and_the_page_says_so(monkeypatch):
-    monkeypatch.setattr("recon3d.report.html.MOST_OTHERS", 4 * 3**3)
+    monkeypatch.setattr("recon3d.report.scene.MOST_OTHERS", 4 * 3**3)
     page = Page(case_report({"result": image(), "classical": image(1), "uncertainty": image(2)}))
     first, second, spread = (layer["parts"][0] for layer in page.scene["layers"])
     assert tuple(first["shape"]) == (1, *SHAPE)

@@ -13,7 +13,8 @@ from operators.space import Space
 from recon3d.errors import MemoryLimitError
 from recon3d.grid import AffineGrid, SurveyGrid
 from recon3d.methods import make_method
-from recon3d.problem import NoiseModel, Problem
+from recon3d.noise import NoiseModel
+from recon3d.problem import Problem
 from recon3d.runtime.memory import free_memory, is_out_of_memory, peak_memory, plan_memory
 
 SHAPE = (16, 32, 32)

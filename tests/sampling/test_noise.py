@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy.special import ndtri
 
+from recon3d.sampling import noise
 from recon3d.sampling.noise import _CENTRE, _central_normal, _tail_normal, counter_noise
 
 
@@ -54,3 +56,16 @@ def test_the_quantile_function_in_its_middle_and_both_tails() -> None:
     for u in (1e-16, 1e-12, 1e-8, 0.01, 0.07, 0.3, 0.6, 0.93, 0.999, 1 - 1e-9):
         quantile = _central_normal if abs(u - 0.5) <= _CENTRE else _tail_normal
         assert quantile(u) == pytest.approx(ndtri(u), rel=1e-13)
+
+
+@pytest.mark.parametrize("at_once", [1 << 22, 1000])
+def test_an_accelerator_draws_the_numbers_of_the_cpu(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its form of the generator, run on the CPU: the same bits, and quantiles that differ by rounding at most."""
+    monkeypatch.setattr(noise, "_AT_ONCE", at_once)
+    keys = np.array([noise._mix(k) for k in range(4)], np.uint64)
+    wide, narrow = np.empty((4, 30_001)), np.empty((4, 30_001), np.float32)
+    for expected in (wide, narrow):
+        noise._fill(keys, expected)
+        found = noise._drawn_on(torch.from_numpy(keys.view(np.int64)), 30_001, torch.from_numpy(expected).dtype)
+        np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-13 if expected is wide else 1e-6)
+    assert np.abs(wide).max() > 4  # tails are among them

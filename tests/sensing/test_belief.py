@@ -9,14 +9,7 @@ import torch
 from torch import Tensor
 
 from operators.space import Space
-from recon3d.sensing.belief import (
-    mixture_entropy,
-    pairwise,
-    pooled_width,
-    published_score,
-    variance,
-    variance_within,
-)
+from recon3d.sensing.belief import mixture_entropy, pairwise, pooled_width, published_score, variance
 from recon3d.sensing.units import Units
 
 ONE_GAUSSIAN = 0.5 * math.log(2 * math.pi * math.e)
@@ -86,17 +79,3 @@ def test_the_pooled_width_is_a_median_over_candidates() -> None:
     pairs[0, 1, 0] = pairs[1, 0, 0] = torch.tensor([4.0, 9.0, 1e6])
     assert pooled_width(pairs, torch.tensor([[True, True, False]])) == 2.0
     assert pooled_width(torch.zeros(2, 2, 1, 3), torch.ones(1, 3, dtype=torch.bool)) == 1.0
-
-
-@pytest.mark.parametrize("sigma", [0.1, 1.0, 10.0])
-def test_the_total_variance_is_that_of_the_prior_at_any_noise(sigma: float) -> None:
-    """No data: the spread of Gaussian estimates is C (C + s^2)^-1 C, and what each leaves makes it C."""
-    C = torch.tensor([4.0, 1.0, 0.25], dtype=torch.float64)
-    units = Units(Space(("y", "x"), (1, 3), torch.float64), ("x",))
-    draws = torch.randn(3, 40_000, 1, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    state = draws[0] * C.sqrt() + sigma * draws[1]
-    estimate = lambda x: x * C / (C + sigma**2)  # noqa: E731
-    within = variance_within(estimate, lambda x: x, state, estimate(state), sigma, draws[2])
-    spread = variance(units, estimate(state))[0]
-    torch.testing.assert_close(spread, C**2 / (C + sigma**2), rtol=0.03, atol=0)
-    torch.testing.assert_close(spread + units.sum(within).mean(0)[0], C, rtol=0.03, atol=0)

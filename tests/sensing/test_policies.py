@@ -57,17 +57,6 @@ def test_the_exact_greedy_order(policy: str, width: float | None) -> None:
     assert np.trace(conditioned(covariance(), taken)) == pytest.approx(1.417, abs=1e-3)
 
 
-def test_what_particles_leave_counts_in_the_total() -> None:
-    predictions = exact_particles(covariance())
-    within = torch.zeros_like(predictions)
-    within[:, :, 15] = 10.0  # where all particles agree and none is sure
-    belief = Belief(UNITS, predictions, closed([]), within=within)
-    assert choose(UNITS, scores("variance", belief), 1)[0].index == 5
-    assert choose(UNITS, scores("total_variance", belief), 1)[0].index == 15
-    with pytest.raises(ConfigError, match="within particles"):
-        scores("total_variance", Belief(UNITS, predictions, closed([])))
-
-
 @pytest.mark.parametrize(("policy", "width"), [("variance", None), ("entropy", 2.0)])
 def test_few_particles_find_a_good_first_column(policy: str, width: float | None) -> None:
     rng = np.random.default_rng(0)

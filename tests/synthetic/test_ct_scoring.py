@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import inspect
+from importlib import import_module
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from recon3d.errors import InputError
-from recon3d.synthetic import ct_scoring, implicit
+from recon3d.synthetic import ct_scoring, implicit, scoring_torso
 from recon3d.synthetic.ct_scoring import scoring_ct
 
 SHAPE, VOXEL_MM = (6, 64, 64), (4.0, 6.0, 6.0)
@@ -72,13 +74,16 @@ def test_a_negative_seed_is_refused() -> None:
 
 def test_nothing_is_taken_from_the_training_generator() -> None:
     own = {"recon3d.errors", "recon3d.grid", "recon3d.volume", "recon3d.synthetic.implicit"}
-    for module in (ct_scoring, implicit):
+    torso = "recon3d.synthetic.scoring_torso"
+    parts = [import_module(f"{torso}.{part.name}") for part in iter_modules(scoring_torso.__path__)]
+    assert len(parts) == 4
+    for module in (ct_scoring, implicit, *parts):
         names = {
             node.module
             for node in ast.walk(ast.parse(inspect.getsource(module)))
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("recon3d")
         }
-        assert names <= own
+        assert {name for name in names if not name.startswith(torso)} <= own
 
 
 def test_field_has_unit_variance_and_agrees_with_its_point_values() -> None:

@@ -34,6 +34,13 @@ def test_a_series_moves_smoothly_and_again(kind: Any, style: Any) -> None:
     assert np.abs(draw_series(kind, seed=2, style=style, shape=SMALL, frames=2).data[0] - volume.data[0]).mean() > 0
 
 
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("seed", [4, 10, 11])
+def test_a_heart_is_a_magnitude(seed: int, style: Any) -> None:
+    """Air in the lungs has nearly no signal, and its texture must not make it less than none."""
+    assert draw_series("heart", seed=seed, style=style, shape=SMALL, frames=1).data.min() >= 0
+
+
 def test_instants_do_not_depend_on_the_number_of_frames() -> None:
     few, many = (draw_series("heart", seed=1, shape=SMALL, frames=n) for n in (4, 8))
     np.testing.assert_array_equal(few.data, many.data[::2])

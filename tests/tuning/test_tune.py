@@ -15,7 +15,8 @@ from recon3d.errors import ConfigError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.methods import make_method
 from recon3d.methods.base import Method
-from recon3d.problem import NoiseModel, Problem, problem_for
+from recon3d.noise import NoiseModel
+from recon3d.problem import Problem, problem_for
 from recon3d.tuning.criteria import against, discrepancy, with_noise
 from recon3d.tuning.tune import ranges_of, tune
 from recon3d.volume import Volume

@@ -9,9 +9,10 @@ from recon3d.io.dicom.find import matches
 
 if TYPE_CHECKING:
     from recon3d.io.dicom.deidentification import deidentify
+    from recon3d.io.dicom.derived import Derivation
     from recon3d.io.dicom.parametric_map import write_parametric_map
     from recon3d.io.dicom.reader import list_series, read
-    from recon3d.io.dicom.writer import Derivation, write, write_enhanced, write_series
+    from recon3d.io.dicom.writer import write, write_enhanced, write_series
 
 UNDERSTOOD = "DICOM (a file, folder, zip or DICOMDIR of one series)"
 SUFFIXES = (".dcm",)
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Derivation": "writer",
+    "Derivation": "derived",
     "deidentify": "deidentification",
     "list_series": "reader",
     "read": "reader",

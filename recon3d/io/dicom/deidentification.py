@@ -25,6 +25,7 @@ from pydicom.uid import UID
 
 from recon3d.errors import InputError
 from recon3d.io.dicom import find
+from recon3d.io.dicom.elements import clock_text, decimal
 from recon3d.io.dicom.header import (
     check_pixels,
     is_image,
@@ -37,7 +38,7 @@ from recon3d.io.dicom.header import (
 )
 from recon3d.io.dicom.pixels import stored_planes
 from recon3d.io.dicom.series import series_in
-from recon3d.io.dicom.writer import atomic_folder, clock_text, decimal, save_dataset
+from recon3d.io.dicom.storage import atomic_folder, save_dataset
 
 FACES_NOTE = "Faces are not removed: a head volume can show a recognisable face even without its header."
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,8 +194,3 @@ def evened(data: NDArray[np.float32], stack: Stack) -> tuple[NDArray[np.float32]
     for z in range(count):
         out[..., z, :, :] = (1 - part[z]) * data[..., upper[z] - 1, :, :] + part[z] * data[..., upper[z], :, :]
     return out, np.linspace(stack.positions[0], stack.positions[-1], count)
-
-
-def sort_order(positions: Sequence[Vector], orientation: tuple[Vector, Vector]) -> NDArray[np.intp]:
-    """Order of planes along their normal."""
-    return np.argsort(np.array(positions) @ normal_of(orientation), kind="stable")

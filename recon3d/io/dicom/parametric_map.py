@@ -9,8 +9,10 @@ import numpy as np
 
 from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
+from recon3d.io.dicom.derived import EMPTY, Derivation, DerivedSeries, recon3d_version
+from recon3d.io.dicom.elements import MAX_OBJECT_BYTES, new_uid
 from recon3d.io.dicom.header import quiet
-from recon3d.io.dicom.writer import EMPTY, MAX_OBJECT_BYTES, Derivation, SeriesWriter, new_uid, recon3d_version
+from recon3d.io.dicom.single_frame import single_frame
 from recon3d.volume import Volume
 
 _UNITS = {"HU": ("[hnsf'U]", "Hounsfield unit"), "1/mm": ("/mm", "per millimeter")}
@@ -54,14 +56,14 @@ def write_parametric_map(
         raise InputError("The map holds values that are not finite numbers; mask them first.")
     if data.nbytes > MAX_OBJECT_BYTES:
         raise InputError("The map is larger than the 4 GiB one DICOM object can hold; resample it first.")
-    writer = SeriesWriter(volume, source, source_series, derivation, "", None, None)
+    series = DerivedSeries(volume, source, source_series, derivation, "", None, None)
     code, meaning = _UNITS.get(volume.units, ("1", "no units"))
     low, high = float(data.min()), float(data.max())
-    headers = writer.source.headers if writer.source is not None and writer.source.references else []
+    headers = series.source.headers if series.source is not None and series.source.references else []
     for header in headers:
         for keyword in EMPTY:  # asked for by the library, though a source may lack them
             setattr(header, keyword, header.get(keyword) or "")
-    frames = np.ascontiguousarray(writer.frames[0], dtype=np.float32)
+    frames = np.ascontiguousarray(series.frames[0], dtype=np.float32)
     mapping = highdicom.pm.RealWorldValueMapping(
         lut_label=label[:16],
         lut_explanation=explanation[:64],
@@ -71,15 +73,15 @@ def write_parametric_map(
         intercept=0.0,
     )
     dataset = highdicom.pm.ParametricMap(
-        source_images=headers or [writer.single(z) for z in range(frames.shape[0])],
+        source_images=headers or [single_frame(series, z) for z in range(frames.shape[0])],
         pixel_array=frames,
         series_instance_uid=new_uid(),
-        series_number=int(writer.shared.SeriesNumber) + 1,
+        series_number=int(series.shared.SeriesNumber) + 1,
         sop_instance_uid=new_uid(),
         instance_number=1,
         manufacturer="recon3d",
         manufacturer_model_name="recon3d",
-        software_versions=writer.derivation.version or recon3d_version() or "unknown",
+        software_versions=series.derivation.version or recon3d_version() or "unknown",
         device_serial_number="none",
         contains_recognizable_visual_features=True,
         real_world_value_mappings=[mapping],
@@ -89,11 +91,11 @@ def write_parametric_map(
         content_label=label[:16],
         content_description=explanation[:64],
         pixel_measures=highdicom.PixelMeasuresSequence(
-            writer.spacing, slice_thickness=writer.step_mm, spacing_between_slices=writer.step_mm
+            series.spacing, slice_thickness=series.step_mm, spacing_between_slices=series.step_mm
         ),
-        plane_orientation=highdicom.PlaneOrientationSequence("PATIENT", writer.orientation),
+        plane_orientation=highdicom.PlaneOrientationSequence("PATIENT", series.orientation),
         plane_positions=[
-            highdicom.PlanePositionSequence("PATIENT", [float(v) for v in writer.position(z)])
+            highdicom.PlanePositionSequence("PATIENT", [float(v) for v in series.position(z)])
             for z in range(frames.shape[0])
         ],
     )
@@ -102,7 +104,7 @@ def write_parametric_map(
         for group in (*dataset.SharedFunctionalGroupsSequence, *dataset.PerFrameFunctionalGroupsSequence):
             group.pop("DerivationImageSequence", None)
     dataset.Laterality = ""
-    dataset.SeriesDescription = f"{writer.derivation.label} {label.lower()}"[:64]
+    dataset.SeriesDescription = f"{series.derivation.label} {label.lower()}"[:64]
     with atomic_path(path, overwrite, bytes_needed=data.nbytes) as temporary:
         dataset.save_as(temporary, enforce_file_format=True)
     return path

@@ -33,6 +33,7 @@ def to_kspace(images: Tensor) -> Tensor:
 
 
 def to_image(kspace: Tensor) -> Tensor:
+    """The inverse of `to_kspace`."""
     return torch.fft.ifft2(kspace, norm="ortho")
 
 
@@ -52,6 +53,7 @@ def to_channels(x: Tensor) -> Tensor:
 
 
 def from_channels(x: Tensor) -> Tensor:
+    """Real (batch, 2, y, x) -> complex (batch, y, x), the inverse of `to_channels`."""
     return torch.complex(x[:, 0], x[:, 1])
 
 

@@ -46,6 +46,10 @@ def only(*tissues: Tissue) -> int:
     return mask
 
 
+INSIDE = only(Tissue.CAVITY, Tissue.SOFT, Tissue.BLOOD, Tissue.CONTENT, Tissue.GAS, Tissue.FLUID, Tissue.LUNG)
+"""What organs of the trunk may lie over: anything within its walls but bone."""
+
+
 def rotation(angles_rad: Vector) -> np.ndarray:
     """Return the 3 x 3 rotation about x, then y, then z, for vectors (x, y, z)."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(angles_rad), np.sin(angles_rad)

@@ -15,7 +15,7 @@ from recon3d import io
 from recon3d.errors import InputError
 from recon3d.io import dicom
 from recon3d.io.convert import convert
-from recon3d.io.dicom.writer import quantised
+from recon3d.io.dicom.elements import quantised
 
 READABLE = {
     "ct_body_j2k_20slices": ((20, 512, 512), (2, 0.9765625, 0.9765625), "HU"),

@@ -11,7 +11,7 @@ import pytest
 from recon3d.errors import GeometryError, InputError, OutputExistsError
 from recon3d.grid import AffineGrid, BeamGrid
 from recon3d.io import dicom
-from recon3d.io.dicom.writer import quantised
+from recon3d.io.dicom.elements import quantised
 from recon3d.volume import Volume
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
