@@ -144,7 +144,7 @@ def _moves(axes: int, frames: int) -> bool:
 def beside(output: Path, name: str) -> Path:
     """The file of another volume beside the output: ``a.nii.gz`` and "null space" give ``a.null-space.nii.gz``."""
     word = name.replace(" ", "-")
-    for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".npy", ".sgy", ".segy"):
+    for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".dcm", ".npy", ".sgy", ".segy"):
         if output.name.endswith(suffix):
             return sibling(output, f".{word}{suffix}")
     return output.with_name(f"{output.name}.{word}")
