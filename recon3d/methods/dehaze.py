@@ -17,10 +17,11 @@ from recon3d.methods.dehaze_published import published_draw
 from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.sampling.grids import Step, lambda_grid
-from recon3d.sampling.joint import Belief, Companded, joint_sample, joint_step, pigdm_step
+from recon3d.sampling.joint import joint_sample
 from recon3d.sampling.noise import counter_noise
 from recon3d.sampling.posterior import tweedie
 from recon3d.solvers.clutter import levels
+from recon3d.solvers.two_sources import Belief, Companded, joint_step, pigdm_step
 from recon3d.solvers.windows import add_window, total_weight, windows
 
 TISSUE, HAZE, STATES = 0, 1, 2
