@@ -7,9 +7,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from operators.linear import Diagonal, LinearOperator, Slab
+from operators.reduce import norm
 from operators.space import Space
 from recon3d.errors import InputError, ShapeError
 from recon3d.scan import Scan
@@ -17,6 +19,10 @@ from recon3d.scan import Scan
 MODEL_ERROR = 0.01
 """What a discrete projector misses, relative to the root mean square line integral: edges inside pixels, wide rays.
 Without it the air around a patient outweighs the patient by orders of magnitude and is all that few iterations fit."""
+
+
+SLICES_AT_ONCE = 16
+"""Slices whose data are put together for a sum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +41,8 @@ class NoiseModel:
     def from_scan(cls, scan: Scan, device: torch.device, dtype: torch.dtype) -> NoiseModel:
         """Read ``{"std": s}``, ``{"weights": inverse variances}`` or ``{"photons": n}``.
 
-        Photons are unattenuated counts per detector pixel of line integrals: variance exp(y)/n, plus `MODEL_ERROR`.
+        Photons are unattenuated counts per detector pixel of line integrals: variance exp(y)/n, plus `MODEL_ERROR`
+        times the mean of their squares, or times "mean_square" where the scan is a slab of another.
         """
         known = set(scan.noise) & {"std", "weights", "photons"}
         if not known:
@@ -58,8 +65,7 @@ class NoiseModel:
             photons = np.asarray(scan.noise["photons"], dtype=float)
             if not (photons > 0).all():
                 raise InputError(f"noise.photons must be positive counts, got a minimum of {photons.min()}.")
-            y = np.asarray(scan.data, dtype=float)
-            std = np.sqrt(np.exp(y) / photons + MODEL_ERROR**2 * np.mean(y**2))
+            std = _photon_noise(scan, photons)
         if not (std > 0).all():
             raise InputError("The noise standard deviation must be positive everywhere.")
         if std.ndim == 0:
@@ -88,3 +94,31 @@ class NoiseModel:
             raise ShapeError("Ragged data take one noise standard deviation, got an array of them.")
         W = Diagonal(1.0 / self.std, A.range)
         return W @ A, W(y)
+
+
+def slice_energies(data: NDArray[Any], axis: int) -> Tensor:
+    """Sum of squares for each index of an axis, float64, each by itself: those of a slab are those of the whole."""
+    moved = np.moveaxis(data, axis, 0)
+    parts = []
+    for start in range(0, len(moved), SLICES_AT_ONCE):
+        part = np.ascontiguousarray(moved[start : start + SLICES_AT_ONCE])
+        part = part if part.dtype in (np.float32, np.float64) else part.astype(np.float64)
+        parts.append(norm(torch.from_numpy(part), 1).square())
+    return torch.cat(parts)
+
+
+def in_order(energies: Tensor) -> float:
+    """Their sum, the first slice first."""
+    return float(np.add.accumulate(energies.numpy(force=True))[-1])
+
+
+def _photon_noise(scan: Scan, photons: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The standard deviation of line integrals, view by view, so that little more than itself is held."""
+    y = cast("NDArray[Any]", scan.data)
+    given = scan.noise.get("mean_square")
+    square = float(cast(float, given)) if given is not None else in_order(slice_energies(y, -2)) / y.size
+    counts = np.broadcast_to(photons, y.shape)
+    std = np.empty(y.shape)
+    for view, integrals in enumerate(y):
+        std[view] = np.sqrt(np.exp(integrals.astype(float)) / counts[view] + MODEL_ERROR**2 * square)
+    return std

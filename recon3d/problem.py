@@ -15,7 +15,7 @@ from torch import Tensor
 
 from operators.blocks import Blocks
 from operators.linear import Diagonal, LinearOperator
-from operators.mri import CartesianEncoding, Encoding
+from operators.mri import CartesianEncoding, Encoding, typical
 from operators.mri.kspace import corner_noise
 from operators.normalization import Normalization
 from operators.reduce import norm
@@ -24,8 +24,10 @@ from operators.space import BlockSpace, Space
 from recon3d.acquisitions import acquisition_for, frame_times_s
 from recon3d.errors import DeviceError, InputError, ModelError, ShapeError
 from recon3d.grid import AffineGrid, Grid
-from recon3d.noise import NoiseModel
+from recon3d.noise import NoiseModel, in_order
 from recon3d.scan import Scan
+from recon3d.solvers.data_step import slice_axis
+from recon3d.solvers.slice_norm import largest_slice_norm
 from recon3d.volume import Volume
 
 
@@ -128,23 +130,47 @@ class Problem:
         """
         if self.whole is not None:
             return self.whole.image_scale
-        water = self.calibration.get("water_per_mm")
-        if self.units == "1/mm" and water is not None:
-            return water
-        still = self.A.still if isinstance(self.A, ViewSeries) else self.A
-        if isinstance(still, Encoding):
-            scale = still.image_scale(self.y)
+        return self.scale_from(self.scale_parts())
+
+    @property
+    def _still(self) -> LinearOperator:
+        return self.A.still if isinstance(self.A, ViewSeries) else self.A
+
+    def scale_parts(self) -> Tensor:
+        """What `image_scale` is made of; where slices are problems of their own, that of slabs joined is that of all.
+
+        MRI: a low-resolution image. Otherwise |A 1|^2 and |y|^2 of each slice, or of the whole. CT with water: nothing.
+        """
+        if self._water is not None:
+            return torch.empty(0)
+        if isinstance(self._still, Encoding):
+            return self._still.magnitudes(self.y)
+        ones = torch.ones(self.domain.shape, dtype=self.domain.dtype, device=self.A.device)
+        axis = slice_axis(self.A)
+        both = (self.A(ones), self.y)
+        if axis is None:
+            return torch.stack([norm(data).square() for data in both])[None]
+        return torch.stack([norm(data.movedim(axis, 0), 1).square() for data in both], dim=1)
+
+    def scale_from(self, parts: Tensor) -> float:
+        """`image_scale` from its parts."""
+        if self._water is not None:
+            return self._water
+        if isinstance(self._still, Encoding):
+            scale = typical(parts)
             if not (math.isfinite(scale) and scale > 0):
                 raise InputError(
                     f"The centre of k-space of '{self.name}' holds no signal: check the data and the mask."
                 )
             return scale
-        ones = torch.ones(self.domain.shape, dtype=self.domain.dtype, device=self.A.device)
-        reference = float(norm(self.A(ones)))
-        energy = float(norm(self.y))
+        reference, energy = (math.sqrt(in_order(column)) for column in parts.unbind(1))
         if reference == 0.0 or energy == 0.0 or not math.isfinite(energy):
             raise InputError(f"The data of '{self.name}' are zero everywhere, so there is nothing to reconstruct.")
         return energy / reference
+
+    @property
+    def _water(self) -> float | None:
+        return self.calibration.get("water_per_mm") if self.units == "1/mm" else None
 
     @cached_property
     def inside(self) -> Tensor | None:
@@ -168,14 +194,31 @@ class Problem:
 
     @cached_property
     def strength(self) -> float:
-        """Norm of the whitened operator: a seeded power iteration, so that settings relative to it are reproducible."""
+        """Norm of the whitened operator: a seeded power iteration, so that settings relative to it are reproducible.
+
+        Where slices are problems of their own, the largest of theirs."""
         if self.whole is not None:
             return self.whole.strength
+        return self.strength_from(self.own_strength())
+
+    def own_strength(self) -> float:
+        """The norm of this problem's whitened operator, whatever it is a slab of."""
         whitened = self.noise.whiten(self.supported, self.y)[0]
-        strength = series_norm(whitened) if isinstance(self.A, Series) else whitened.norm()
+        if slice_axis(whitened) is not None:
+            return largest_slice_norm(whitened)
+        return series_norm(whitened) if isinstance(self.A, Series) else whitened.norm()
+
+    def strength_from(self, strength: float) -> float:
+        """The norm, if it is one to divide by."""
         if strength == 0.0:
             raise InputError(f"No measurement of '{self.name}' meets the image grid: check the geometry and the grid.")
         return strength
+
+    @property
+    def splits(self) -> bool:
+        """Whether slabs of slices are problems of their own."""
+        slices = self.domain.shape[-3] if len(self.domain.shape) > 2 else 0
+        return slices > 0 and self.A.restrict("z", 0, slices) is not None
 
     def slab(self, start: int, stop: int) -> Problem:
         """The problem of some slices alone, where the operator allows it; its scales are those of the whole."""

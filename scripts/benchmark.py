@@ -11,6 +11,7 @@ import sys
 from importlib import import_module
 
 BENCHMARKS = {
+    "all": "benchmark_all:everything",
     "supervised": "benchmark_mri:supervised",
     "projector": "benchmark_ct:projector",
     "csr": "benchmark_ct:csr",
@@ -34,7 +35,7 @@ def main() -> None:
         import_module("peers").main(sys.argv[2:])  # beside this file
         return
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which; all by default")
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which; each of them by default")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads; the cores allotted by default")
     options = parser.parse_args()
 

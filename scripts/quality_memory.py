@@ -1,6 +1,6 @@
 """Forecast of memory against the measured peak of the process: CT, MRI and DDS at three sizes, and one large TV.
 
-python scripts/quality_memory.py FOLDER [--only tv] [--large]
+python scripts/quality_memory.py FOLDER [--only tv] [--large] [--streamed]
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ import argparse
 import json
 import subprocess
 import sys
+from multiprocessing import Process
 from pathlib import Path
 
 import numpy as np
 
 import recon3d
+from operators.tomography import TomographyGeometry
 from recon3d.grid import AffineGrid
+from recon3d.scan import Scan
 from recon3d.volume import Volume
 
 SIZES = {
@@ -31,6 +34,11 @@ SETTINGS = {
     ],
 }
 LARGE = (256, 512, 512)
+STREAMED = {
+    "fbp": ((512, 512, 512), ["--config", "ct-parallel-fbp", "--max-memory", "256M"]),
+    "cg_sense": ((128, 320, 320), [*SETTINGS["cg_sense"], "--max-memory", "512M"]),
+}
+"""Scans of 256 MiB of line integrals (for an image of 512 MiB), and of 600 MiB of k-space."""
 
 
 def make_scan(path: Path, shape: tuple[int, int, int], *, mri: bool, views: int = 16) -> None:
@@ -48,6 +56,35 @@ def make_scan(path: Path, shape: tuple[int, int, int], *, mri: bool, views: int 
     recon3d.save(scan, path)
 
 
+def make_large_scan(path: Path, shape: tuple[int, int, int], *, mri: bool) -> None:
+    """The scan of a cylinder that is larger than the limits it is reconstructed in, made without a projector."""
+    if path.exists():
+        return
+    slices, rows, columns = shape
+    grid = AffineGrid.centred(shape, 1.0)
+    rng = np.random.default_rng(0)
+    if mri:
+        y, x = np.ogrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
+        coils = [np.exp(-((y - b) ** 2) - (x - a) ** 2) * (y**2 + x**2 < 0.6) for a in (-1, 1) for b in (-1, 0, 1)]
+        plane = [np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(coil), norm="ortho")) for coil in coils]
+        data = np.repeat(np.stack(plane)[:, None], slices, axis=1).astype(np.complex64)
+        data += rng.standard_normal(data.shape, np.float32) * np.float32(1e-3)
+        every = np.arange(columns) % 4 == 0
+        every[columns // 2 - 12 : columns // 2 + 12] = True
+        data *= every
+        scan = Scan("mri", data, ("coil", "kz", "ky", "kx"), {"encoding": "2d", "mask": every[None, None]}, grid)
+    else:
+        geometry = TomographyGeometry.parallel(
+            np.linspace(0, np.pi, columns // 2, endpoint=False), n_columns=columns, n_rows=slices
+        )
+        s = np.arange(columns) - (columns - 1) / 2
+        chord = 0.02 * 2 * np.sqrt(np.maximum((0.4 * columns) ** 2 - s**2, 0))
+        data = np.broadcast_to(chord, geometry.shape).astype(np.float32)
+        data += rng.standard_normal(data.shape, np.float32) * np.float32(0.01)
+        scan = Scan("ct", data, ("view", "row", "column"), geometry.to_dict(), grid, units="1/mm")
+    recon3d.save(scan, path)
+
+
 def measured(scan: Path, name: str, settings: list[str]) -> dict[str, object]:
     """One run in a process of its own: forecast, peak and their ratio."""
     output = scan.with_name(f"{scan.stem}-{name}.h5")
@@ -61,6 +98,9 @@ def measured(scan: Path, name: str, settings: list[str]) -> dict[str, object]:
         "forecast MiB": round(host / 2**20),
         "peak MiB": round(peak / 2**20),
         "peak / forecast": round(peak / host, 3),
+        "limit MiB": round(record["plan"]["limit"] / 2**20),
+        "slab": record["plan"]["slab"],
+        "streamed": record["plan"]["streamed"],
         "on disk": record["plan"]["on_disk"],
         "seconds": record["seconds"],
     }
@@ -69,11 +109,12 @@ def measured(scan: Path, name: str, settings: list[str]) -> dict[str, object]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", choices=list(SIZES))
+    parser.add_argument("--only", choices=[*SIZES, "fbp"])
     parser.add_argument("--large", action="store_true", help="TV on 512 x 512 x 256 voxels with 4 and with 2 GiB")
+    parser.add_argument("--streamed", action="store_true", help="scans that are larger than the limit")
     given = parser.parse_args()
     given.folder.mkdir(exist_ok=True)
-    for name in [given.only] if given.only else [] if given.large else SIZES:
+    for name in [given.only] if given.only else [] if given.large or given.streamed else SIZES:
         for shape in SIZES[name]:
             scan = given.folder / f"{'mri' if name == 'cg_sense' else 'ct'}-{'x'.join(map(str, shape))}.h5"
             make_scan(scan, shape, mri=name == "cg_sense")
@@ -83,3 +124,10 @@ if __name__ == "__main__":
         make_scan(scan, LARGE, mri=False)
         for limit in ("4G", "2G"):
             print(json.dumps(measured(scan, "tv", [*SETTINGS["tv"], "--max-memory", limit])), flush=True)
+    for name, (shape, settings) in STREAMED.items() if given.streamed else ():
+        if given.only in (None, name):
+            scan = given.folder / f"streamed-{name}.h5"
+            make = Process(target=make_large_scan, args=(scan, shape), kwargs={"mri": name == "cg_sense"})
+            make.start()  # a process of its own: what it held would count as that of its children
+            make.join()
+            print(json.dumps(measured(scan, name, settings)), flush=True)

@@ -46,9 +46,9 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "fx_prediction": [{}],
     GUESS: [{}],
     "seisfusion": [{}],
-    "seisfusion 4 x 10": [{"steps": 10, "samples": 4, "result": "samples"}],
 }
 """Columns; of a method with several settings the best is shown, chosen with the truth."""
+CLASSICAL = ("pocs", "mssa", "fx_prediction")
 MODEL = os.environ.get("RECON3D_INTERPOLATOR", "seismic-cubes")
 
 
@@ -86,25 +86,26 @@ def column(store: Path, families: Sequence[str], methods: Sequence[str]) -> None
                 if method == GUESS:
                     found = [guess_score(truth.data, live)]
                 else:
-                    name, scan = method.split()[0], masked(truth, live)
-                    found = [score(truth.data, scan, name, **settings)[0] for settings in SETTINGS[method]]
+                    scan = masked(truth, live)
+                    found = [score(truth.data, scan, method, **settings)[0] for settings in SETTINGS[method]]
                 known[key] = max(found)
                 print(f"{key}: {known[key]:.1f}", flush=True)
             store.write_text(json.dumps(known, indent=1))
 
 
 def table(store: Path, families: Sequence[str]) -> None:
-    """The means over the seeds in `store`."""
+    """The means over the seeds in `store`, and by how much `seisfusion` leads the best classical one on each."""
     known = json.loads(store.read_text())
-    print("| cube | mask | missing | " + " | ".join(SETTINGS) + " |")
-    print("|---|---|---|" + "---|" * len(SETTINGS))
+    print("| cube | mask | missing | " + " | ".join(SETTINGS) + " | ahead, by cube |")
+    print("|---|---|---|" + "---|" * (len(SETTINGS) + 1))
     for family, mask, missing in product(families, MASK_FAMILIES, MISSING):
-        snrs = [
-            np.mean([known.get(f"{family} {mask} {missing} {seed} {method}", np.nan) for seed in SEEDS])
+        snrs = {
+            method: np.array([known.get(f"{family} {mask} {missing} {seed} {method}", np.nan) for seed in SEEDS])
             for method in SETTINGS
-        ]
-        row = " | ".join("" if np.isnan(snr) else f"{snr:.1f}" for snr in snrs)
-        print(f"| {family} | {mask} | {missing:.0%} | {row} |")
+        }
+        ahead = snrs["seisfusion"] - np.nanmax([snrs[method] for method in CLASSICAL], axis=0)
+        row = " | ".join("" if np.isnan(snr.mean()) else f"{snr.mean():.1f}" for snr in snrs.values())
+        print(f"| {family} | {mask} | {missing:.0%} | {row} | {', '.join(f'{lead:+.1f}' for lead in ahead)} |")
 
 
 def large() -> None:
@@ -127,12 +128,13 @@ def large() -> None:
 
 
 def memory() -> None:
-    """A cube of 200 x 200 x 500 with 2 steps: seconds and peak memory."""
-    live = trace_mask("random", (200, 200), 0.5, np.random.default_rng(SEED))
+    """A cube of 200 x 200 x 500 that lacks a band of lines, with 2 steps: seconds and peak memory."""
+    live = trace_mask("gap", (200, 200), 0.2, np.random.default_rng(SEED))
     crossline, inline = np.nonzero(live)
-    t = np.arange(500)
-    delay = 0.3 * crossline[:, None] + 0.2 * inline[:, None]
-    data = np.sin(0.3 * (t - delay)).astype(np.float32)
+    delay = 0.3 * crossline + 0.2 * inline + 12 * np.sin(crossline / 17) * np.sin(inline / 23)  # folds
+    series = np.random.default_rng(SEED).standard_normal(700) * (np.arange(700) % 5 == 0)
+    layers = np.convolve(series, np.diff(np.hanning(12), 2), "same")
+    data = np.interp(np.arange(500) + 50 + delay[:, None], np.arange(700), layers).astype(np.float32)
     grid = recon3d.synthetic.seismic.survey((200, 200, 500))
     bins = {"crossline": crossline.astype(np.int32), "inline": inline.astype(np.int32)}
     scan = Scan("seismic", data, ("trace", "sample"), bins, grid)

@@ -17,7 +17,7 @@ from operators.fourier import centred_ifft, centring_phases
 from operators.linear import LinearOperator, Slab
 from operators.space import Space
 
-__all__ = ["CartesianEncoding", "Encoding"]
+__all__ = ["CartesianEncoding", "Encoding", "typical"]
 
 _LOW_FRACTION = 0.04  # of k-space along each axis: the calibration region of the usual eightfold scan
 
@@ -47,9 +47,17 @@ class Encoding(LinearOperator):
         acceleration and does not change with it. The image is the root sum of squares over coils, which is that of the
         combined image for sensitivities of unit sum of squares.
         """
-        image = self.low_resolution(y).abs().square().sum(-4).sqrt().flatten().to(torch.float64)
-        rank = max(0, math.ceil(0.99 * image.numel()) - 1)
-        return float(image.sort().values[rank])
+        return typical(self.magnitudes(y))
+
+    def magnitudes(self, y: Tensor) -> Tensor:
+        """The voxels of that low-resolution image, float64, one after the other."""
+        return self.low_resolution(y).abs().square().sum(-4).sqrt().flatten().to(torch.float64)
+
+
+def typical(magnitudes: Tensor) -> float:
+    """The 99th percentile."""
+    rank = max(0, math.ceil(0.99 * magnitudes.numel()) - 1)
+    return float(magnitudes.sort().values[rank])
 
 
 class CartesianEncoding(Encoding):

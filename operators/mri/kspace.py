@@ -8,7 +8,10 @@ from torch import Tensor
 from operators.errors import ShapeError
 from operators.fourier import centred_fft, centred_ifft
 
-__all__ = ["centre_crop", "corner_noise", "partial_fourier", "remove_oversampling", "resize_centred", "sampled"]
+__all__ = [
+    "centre_crop", "corner_noise", "corner_samples", "noise_of", "partial_fourier", "remove_oversampling",
+    "resize_centred", "sampled",
+]  # fmt: skip
 
 _CORNER = 0.8  # of the largest frequency, along both axes: the signal of tissue lies far below the noise there
 _LEAST_SAMPLES = 100
@@ -25,11 +28,21 @@ def corner_noise(kspace: Tensor) -> float | None:
     The median of the moduli of real and imaginary parts over 0.6745: few strong samples do not move it. None where the
     corners were not measured (zeros), or not enough of them.
     """
+    return noise_of(corner_samples(kspace))
+
+
+def corner_samples(kspace: Tensor) -> Tensor:
+    """The samples that were measured in the corners of the last two axes, one after the other."""
     rows, columns = (
         (torch.arange(n, device=kspace.device) - n // 2).abs() >= _CORNER * (n // 2) for n in kspace.shape[-2:]
     )
     corner = kspace[..., rows, :][..., columns]
-    values = torch.view_as_real(corner[corner != 0]).abs()
+    return corner[corner != 0]
+
+
+def noise_of(samples: Tensor) -> float | None:
+    """What `corner_noise` finds in its samples."""
+    values = torch.view_as_real(samples).abs()
     return float(values.median()) / 0.6745 if values.numel() >= _LEAST_SAMPLES else None
 
 

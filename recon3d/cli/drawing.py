@@ -71,7 +71,5 @@ def draw_a_series(
     """Draw a series of something that moves, to simulate a scan of it with `recon3d simulate`."""
     from recon3d.runtime.drawing import draw_series_file
 
-    draw_series_file(
-        output, kind, style=style, frames=frames, shape=shape, seconds=seconds, seed=seed, overwrite=force
-    )
+    draw_series_file(output, kind, style=style, frames=frames, shape=shape, seconds=seconds, seed=seed, overwrite=force)
     typer.echo(f"{output}: {frames} frames of a {kind}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _GRIDS: dict[str, type[Grid]] = {grid.__name__: grid for grid in (AffineGrid, SurveyGrid, BeamGrid)}
 _SMALL_BYTES = 1 << 16
 _TRIAL_BYTES = 1 << 20
+_KEPT_BYTES = 1 << 20
 
 
 def matches(path: Path) -> bool:
@@ -53,27 +55,31 @@ def read(path: Path) -> Volume | Scan:
     """
     import h5py
 
+    with faults_told(path), h5py.File(path) as file:
+        if MARKER not in file.attrs:
+            raise InputError(f"{path} is no recon3d file: give a mapping that says what its arrays mean.")
+        version = int(file.attrs[MARKER])
+        if version > FORMAT:
+            raise InputError(
+                f"{path} has format version {version}, this recon3d reads up to {FORMAT}: install a newer recon3d."
+            )
+        kind = file.attrs["kind"]
+        if kind == "volume":
+            return _read_volume(file)
+        if kind == "scan":
+            return Scan(**read_scan_entries(file))
+    raise InputError(f"{path} holds a '{kind}': expected a volume or a scan.")
+
+
+@contextmanager
+def faults_told(path: Path) -> Iterator[None]:
+    """Tell what a damaged file does to those who read it in one sentence."""
     try:
-        with h5py.File(path) as file:
-            if MARKER not in file.attrs:
-                raise InputError(f"{path} is no recon3d file: give a mapping that says what its arrays mean.")
-            version = int(file.attrs[MARKER])
-            if version > FORMAT:
-                raise InputError(
-                    f"{path} has format version {version}, this recon3d reads up to {FORMAT}: install a newer recon3d."
-                )
-            kind = file.attrs["kind"]
-            if kind == "volume":
-                return _read_volume(file)
-            if kind == "scan":
-                return _read_scan(file)
-    except InputError:
-        raise
-    except PermissionError:
+        yield
+    except (InputError, PermissionError):
         raise
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is damaged or truncated: {_reason(error)}") from error
-    raise InputError(f"{path} holds a '{kind}': expected a volume or a scan.")
 
 
 def write(obj: Volume | Scan, path: Path) -> None:
@@ -127,22 +133,31 @@ def _write_scan(file: Any, scan: Scan) -> None:
         _write_entries(file.create_group(part), getattr(scan, part))
 
 
-def _read_scan(file: Any) -> Scan:
+def read_scan_entries(file: Any, keep: Callable[[Any], Any] | None = None) -> dict[str, Any]:
+    """The fields of a scan.
+
+    Parameters
+    ----------
+    keep : what stands for a large data set that is not read; by default all are
+    """
     import h5py
 
     data = file["data"]
-    blocks = isinstance(data, h5py.Group)
-    return Scan(
-        kind=str(file.attrs["acquisition"]),
-        data=tuple(data[str(i)][()] for i in range(int(data.attrs["blocks"]))) if blocks else data[()],
-        axes=tuple(str(axis) for axis in file.attrs["axes"]),
-        acquisition=_read_entries(file["acquisition"]),
-        grid=_read_grid(file),
-        noise=_read_entries(file["noise"]),
-        units=str(file.attrs["units"]),
-        calibration=_read_entries(file["calibration"]),
-        name=str(file.attrs["name"]),
-    )
+    if isinstance(data, h5py.Group):
+        arrays: Any = tuple(data[str(i)][()] for i in range(int(data.attrs["blocks"])))
+    else:
+        arrays = data[()] if keep is None else keep(data)
+    return {
+        "kind": str(file.attrs["acquisition"]),
+        "data": arrays,
+        "axes": tuple(str(axis) for axis in file.attrs["axes"]),
+        "acquisition": _read_entries(file["acquisition"], keep),
+        "grid": _read_grid(file),
+        "noise": _read_entries(file["noise"], keep),
+        "units": str(file.attrs["units"]),
+        "calibration": _read_entries(file["calibration"]),
+        "name": str(file.attrs["name"]),
+    }
 
 
 def _write_grid(file: Any, grid: Grid) -> None:
@@ -204,7 +219,7 @@ def _write_list(group: Any, name: str, value: list[Any] | tuple[Any, ...]) -> No
     dataset.attrs["tuple"] = True
 
 
-def _read_entries(group: Any) -> dict[str, Any]:
+def _read_entries(group: Any, keep: Callable[[Any], Any] | None = None) -> dict[str, Any]:
     import h5py
 
     entries: dict[str, Any] = {}
@@ -212,7 +227,10 @@ def _read_entries(group: Any) -> dict[str, Any]:
         entries[name] = None if isinstance(value, h5py.Empty) else _plain(value)
     for name, item in group.items():
         if isinstance(item, h5py.Group):
-            entries[name] = _read_entries(item)
+            entries[name] = _read_entries(item, keep)
+            continue
+        if keep is not None and item.nbytes > _KEPT_BYTES and item.ndim > 2:
+            entries[name] = keep(item)
             continue
         text = h5py.check_string_dtype(item.dtype) is not None
         value = (item.asstr() if text else item)[()]
@@ -225,7 +243,12 @@ def _write_array(group: Any, name: str, array: NDArray[Any]) -> None:
     if array.dtype.kind in "OUSV":
         raise InputError(f"The array '{name}' has type {array.dtype}: expected numbers.")
     options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if _compression_pays(array) else {}
-    group.create_dataset(name, data=array, **options)
+    if options or array.ndim < 3:
+        group.create_dataset(name, data=array, **options)
+        return
+    dataset = group.create_dataset(name, array.shape, array.dtype)
+    for index in np.ndindex(array.shape[:-2]):  # slice by slice: the array may lie on disk, and exceed the memory
+        dataset[index] = array[index]
 
 
 def _compression_pays(array: NDArray[Any]) -> bool:

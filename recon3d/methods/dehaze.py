@@ -28,6 +28,14 @@ DRAWN = 8
 """Frames of the training generator whose mean spectra say how sure a denoiser is of which component."""
 LEAST_STRENGTH = 0.02
 """Haze this weak beside tissue is no more than the estimate of it can tell from none."""
+SURER = (0.7, 1.0)
+"""A network errs as a Gaussian of the mean spectrum at this share of the noise would; of tissue, measured on draws."""
+FINE = 0.1
+"""Noise below which tissue and haze are made to add up to the measurement."""
+PULLED = 0.8
+"""Noise above which PiGDM leaves Jacobians of networks alone: they are too rough there to share a large misfit."""
+MARGIN = (40, 32)
+"""Beams and samples beyond the frame, about as far as haze correlates."""
 
 
 class Dehaze(Method):
@@ -52,12 +60,12 @@ class Dehaze(Method):
     )
     strength: float | None = Field(None, ge=0, description="gamma, haze over tissue; by default estimated from the RF")
     samples: int = Field(8, ge=1, description="draws; their mean is the result, their spread the uncertainty")
-    steps: int = Field(16, ge=1, description="noise levels of a draw, each a call of both networks")
-    sigma_max: float = Field(0.8, gt=0, description="noise at the start, on the estimate of Gaussians; companded")
+    steps: int = Field(20, ge=1, description="noise levels of a draw, each a call of both networks")
+    sigma_max: float = Field(30.0, gt=0, description="noise at the start, which hides both sources; companded")
     sigma_min: float = Field(0.05, gt=0, description="noise at the end")
     warm_start: float | None = Field(0.3, gt=0, description="noise on the frame before, where the next begins; or none")
     eta: float = Field(1.0, ge=0, le=1, description="share of the noise of the ancestral sampler that is drawn anew")
-    noise: float = Field(0.02, gt=0, description="of the RF, relative to the tissue")
+    noise: float = Field(0.01, gt=0, description="of the RF, relative to the tissue")
     patch: tuple[int, int] = Field((128, 128), description="(beams, samples) seen at once")
     overlap: float = Field(0.15, ge=0, lt=1, description="least share of neighbouring patches in common")
     image: Image = Field("rf", description="rf: as it came in, with a B-mode beside it; or iq, envelope, decibel alone")
@@ -76,7 +84,8 @@ class Dehaze(Method):
         strength *= TISSUE_LEVEL / HAZE_LEVEL
         y = beams.rf * scale
         space = BeamSpace.of(beams.turns_of_rf, beams.depth_step_mm, beams.pitch_mm)
-        spectra = Spectra.drawn(space, (y.shape[-2], y.shape[-1]), DRAWN)
+        beyond = y.shape[-2] + MARGIN[0], y.shape[-1] + y.shape[-1] % 2 + MARGIN[1]
+        spectra = Spectra.drawn(space, beyond, DRAWN)
         draw = Draw(self, priors, spectra, strength)
 
         count, kept = len(y), {"mean": torch.zeros(STATES, *y.shape), "deviation": torch.zeros_like(y)}
@@ -87,7 +96,7 @@ class Dehaze(Method):
             before = state.get("before") if frame % beams.frames else None
             seed = {"seed": run.seed, "sample": sample}  # the same for all frames: what stands still does not flicker
             found = draw.published(y[frame], seed) if self.guidance == "published" else draw(y[frame], before, seed)
-            signals = torch.stack([draw.where.moments(u, 0.0)[0] for u in found])
+            signals = torch.stack([draw.where.signal(u) for u in found])
             signals[HAZE] *= strength
             away = signals - state["mean"][:, frame]
             state["mean"][:, frame] += away / (sample + 1)
@@ -116,21 +125,15 @@ class Draw:
         self.noise = method.noise * TISSUE_LEVEL
         self._most = min(prior.card.sigma_max for prior in priors)
         self._powers = [torch.from_numpy(power).float() for power in spectra.companded]
-        self._rf_powers = [torch.from_numpy(power).float() for power in spectra.rf]
 
     def __call__(self, y: Tensor, before: Tensor | None, seed: dict[str, Any]) -> Tensor:
-        """From the frame `before` with noise, or from the estimate of Gaussians ("come closer, diffuse faster")."""
+        """From noise alone, or from the frame `before` with noise ("come closer, diffuse faster")."""
         grid = self._grid(before is not None)
         fresh = partial(counter_noise, (STATES, *y.shape), **seed)
-        state = (self.gaussian(y) if before is None else before) + grid[0].sigma * fresh(step=-1)
+        state = grid[0].sigma * fresh(step=-1)
+        if before is not None:
+            state += before
         return joint_sample(state, grid, partial(self._guided, y), self.method.eta, lambda step: fresh(step=step))
-
-    def gaussian(self, y: Tensor) -> Tensor:
-        """Tissue and haze if they were stationary Gaussians: a Wiener filter, companded."""
-        zero = torch.zeros_like(y)
-        levels = (TISSUE_LEVEL, HAZE_LEVEL)
-        x, h = (Belief(zero, level**2 * power) for level, power in zip(levels, self._rf_powers, strict=True))
-        return torch.stack(joint_step(y, x, h, self.strength, self.noise, self.where))
 
     def published(self, y: Tensor, seed: dict[str, Any]) -> Tensor:
         return published_draw(y, self.strength, self.denoised, self.where, seed, self._most)
@@ -148,16 +151,18 @@ class Draw:
 
     def _guided(self, y: Tensor, state: Tensor, sigma: float) -> Tensor:
         """E[x0, h0 | x_t, h_t, y]."""
-        if self.method.guidance == "pigdm":
+        if self.method.guidance == "pigdm" and FINE < sigma <= PULLED:
             pairs = [tweedie(partial(self.denoised, k), state[k], sigma) for k in range(STATES)]
             estimates, pulled = zip(*pairs, strict=True)
         else:
             estimates, pulled = tuple(self.denoised(k, state[k], sigma) for k in range(STATES)), ()
-        x, h = (Belief.after(u, p, sigma, self.where) for u, p in zip(estimates, self._powers, strict=True))
-        settings = (self.strength, self.noise, self.where)
+        x, h = (
+            Belief.after(u, power, share * sigma, self.where, local=k == TISSUE)
+            for k, (u, power, share) in enumerate(zip(estimates, self._powers, SURER, strict=True))
+        )
         if pulled:
-            return torch.stack(pigdm_step(y, x, h, pulled, *settings))
-        return torch.stack(joint_step(y, x, h, *settings))
+            return torch.stack(pigdm_step(y, x, h, pulled, self.strength, self.noise))
+        return torch.stack(joint_step(y, x, h, self.strength, self.noise, self.where, exact=sigma <= FINE))
 
     def _grid(self, warm: bool) -> list[Step]:
         method, start = self.method, self.method.warm_start

@@ -56,7 +56,7 @@ def published_draw(
 
 def projection(y: Tensor, x: Tensor, h: Tensor, strength: float, where: Coordinates) -> tuple[Tensor, Tensor]:
     """A gradient step on half the squared misfit of the mixture, in coordinates, for each source."""
-    mixed = where.of_signal(where.moments(x, 0.0)[0] + strength * where.moments(h, 0.0)[0])
+    mixed = where.of_signal(where.signal(x) + strength * where.signal(h))
     steepness = where.gain(mixed)
     misfit = PULL * (y - mixed)
     jx, jh = where.gain(x) / steepness, strength * where.gain(h) / steepness

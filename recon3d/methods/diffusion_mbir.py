@@ -58,8 +58,16 @@ class DiffusionMBIR(Method):
     )
 
     @property
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        return {"weight": (1e-4, 1.0), "rho": (1e-3, 100.0)}
+
+    @property
     def volumes(self) -> float:
         return 10.0 if self.samples == 1 else 12.0
+
+    def calls(self, problem: Problem) -> tuple[float, float]:
+        steps = float(self.steps * self.samples)
+        return steps * self.sweeps * (self.cg_steps + 1), steps * (1 + self.corrector_steps)
 
     @torch.no_grad()
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -12,10 +11,7 @@ from recon3d.methods.base import Method, Models, Reconstruction
 from recon3d.methods.seismic import finish_cube, sampling_of, windowed
 from recon3d.problem import Problem
 from recon3d.run import Run
-from recon3d.solvers.hankel import PlaneHankel
-
-PAD = 32
-"""Empty samples after a trace, so that its end does not meet its beginning."""
+from recon3d.solvers.rank_reduction import low_rank_fill
 
 
 class MSSA(Method):
@@ -52,20 +48,12 @@ class MSSA(Method):
         return finish_cube(problem, cube, exact=self.alpha == 1)
 
     def _solve(self, data: Tensor, live: Tensor) -> Tensor:
-        """The window of `data` filled."""
-        length = data.shape[2] + PAD
-        spectrum = torch.fft.rfft(data, length)
-        strength = torch.linalg.vector_norm(spectrum, dim=(0, 1))
-        kept = torch.nonzero(strength > self.band * strength.max()).flatten()
-        if len(kept) == 0:
-            return torch.zeros_like(data)
-        D = spectrum[..., kept].permute(2, 0, 1)
-        hankel = PlaneHankel((data.shape[0], data.shape[1]), data.device)
-        mask = live[..., 0]
-        s = D
-        for _ in range(self.iterations):
-            z = hankel.reduced(s, self.rank, self.damping)
-            s = self.alpha * D + (1 - self.alpha * mask) * z
-        filled = torch.zeros_like(spectrum)
-        filled[..., kept] = s.permute(1, 2, 0)
-        return torch.fft.irfft(filled, length)[..., : data.shape[2]]
+        return low_rank_fill(
+            data,
+            live,
+            rank=self.rank,
+            iterations=self.iterations,
+            damping=self.damping,
+            band=self.band,
+            alpha=self.alpha,
+        )

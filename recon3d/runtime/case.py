@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import recon3d
 from operators.blocks import Blocks
@@ -21,13 +22,22 @@ from recon3d.report.checks import check_result
 from recon3d.runtime.device import set_threads
 from recon3d.runtime.evidence import Evidence, gathered, layers_of
 from recon3d.runtime.memory import MEBI, is_out_of_memory, peak_memory
-from recon3d.runtime.outputs import beside, check_outputs, check_series, values_told, volumes_of, write_result
+from recon3d.runtime.outputs import (
+    beside,
+    check_beams,
+    check_outputs,
+    check_series,
+    values_told,
+    volumes_of,
+    write_result,
+)
 from recon3d.runtime.plan import CasePlan, plan_case
 from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import Progress, ProgressReport
 from recon3d.runtime.record import sibling, versions
 from recon3d.runtime.runner import CaseRun
 from recon3d.runtime.slabs import reconstruct_in_slabs
+from recon3d.runtime.streamed import StreamedProblem
 from recon3d.runtime.traces import hold_out, mask_of
 from recon3d.scan import Scan
 from recon3d.synthetic.config import SimulateConfig
@@ -56,27 +66,23 @@ def reconstruct_case(
     ReconError
         With one sentence; then no output has been written. After `Interrupted` the same call goes on.
     """
-    check_outputs(output, overwrite, (".recon.json", ".png", ".html"))
-    if config.phase:
-        check_output(beside(output, "phase"), overwrite)
-    began = time.perf_counter()
-    plan = plan_case(path, config)
-    for layer in layers_of(plan.evidence) if plan.evidence else ():
-        check_output(beside(output, layer), overwrite)
-    check_series(plan.problem, output, overwrite)
-    if plan.scan.kind == "seismic":
-        check_output(sibling(output, ".mask.npy"), overwrite)
+    case = Case(path, output, config, overwrite, preview)
+    plan = case.planned()
     if progress is None and not quiet:
         progress = ProgressReport(plan.method.name)
     notes: list[str] = []
     while True:
         try:
-            return _attempt(plan, path, output, config, notes, overwrite, preview, progress, stop, began)
+            with case.run(plan, progress, stop) as run:
+                for line in [*notes, *plan.warnings()]:
+                    run.note(line)
+                return case.reconstruct(plan, run)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            smaller, said = plan.memory.shrunk(), (str(error).splitlines() or [type(error).__name__])[0]
+            said = (str(error).splitlines() or [type(error).__name__])[0]
         # Only here, where the failed attempt is forgotten, its memory is free again.
+        smaller = plan.memory.shrunk()
         if smaller is None:
             raise MemoryLimitError(
                 f"Out of memory, although {plan.memory.forecast / MEBI:.0f} MiB were planned ({said}): "
@@ -87,56 +93,91 @@ def reconstruct_case(
         notes = [f"Out of memory: going on from the last checkpoint with less at a time ({smaller.told(slices)})."]
 
 
-def _attempt(
-    plan: CasePlan,
-    path: Path,
-    output: Path,
-    config: ReconstructConfig,
-    notes: list[str],
-    overwrite: bool,
-    preview: bool,
-    progress: Progress | None,
-    stop: threading.Event | None,
-    began: float,
-) -> Reconstruction:
-    with CaseRun(
-        seed=config.run.seed,
-        micro_batch=plan.memory.micro_batch,
-        progress=progress,
-        checkpoint=sibling(output, ".checkpoint"),
-        key=plan.key,
-        seconds_between_checkpoints=60 * config.run.checkpoint_minutes,
-        device=plan.device,
-        preview=LivePreview(sibling(output, ".preview.html"), plan.method.name, plan.problem.grid) if preview else None,
-        stop=stop,
-        scratch=output.parent if plan.memory.on_disk else None,
-    ) as run:
-        for line in [*notes, *plan.warnings()]:
-            run.note(line)
+@dataclass
+class Case:
+    """A case on its way from a file to a file.
+
+    Parameters
+    ----------
+    path, output, config : what is asked for
+    overwrite : whether results that are there may be replaced
+    preview : whether a page shows the run as it goes on
+    """
+
+    path: Path
+    output: Path
+    config: ReconstructConfig
+    overwrite: bool = False
+    preview: bool = False
+    began: float = field(default_factory=time.perf_counter)
+
+    def planned(self) -> CasePlan:
+        """The plan; what could not be written after the work is refused before it."""
+        output, overwrite = self.output, self.overwrite
+        check_outputs(output, overwrite, (".recon.json", ".png", ".html"))
+        if self.config.phase:
+            check_output(beside(output, "phase"), overwrite)
+        plan = plan_case(self.path, self.config)
+        for layer in layers_of(plan.evidence) if plan.evidence else ():
+            check_output(beside(output, layer), overwrite)
+        check_series(plan.problem, output, overwrite)
+        check_beams(plan.problem, output, getattr(plan.method, "image", None))
+        if plan.scan.kind == "seismic":
+            check_output(sibling(output, ".mask.npy"), overwrite)
+        return plan
+
+    def run(self, plan: CasePlan, progress: Progress | None, stop: threading.Event | None) -> CaseRun:
+        """What surrounds an attempt at the plan, which goes on from the checkpoint beside the output."""
+        page = sibling(self.output, ".preview.html")
+        return CaseRun(
+            seed=self.config.run.seed,
+            micro_batch=plan.memory.micro_batch,
+            progress=progress,
+            checkpoint=sibling(self.output, ".checkpoint"),
+            key=plan.made_of.key,
+            seconds_between_checkpoints=60 * self.config.run.checkpoint_minutes,
+            device=plan.device,
+            preview=LivePreview(page, plan.method.name, plan.problem.grid) if self.preview else None,
+            stop=stop,
+            scratch=self.output.parent if plan.memory.on_disk else None,
+        )
+
+    def reconstruct(self, plan: CasePlan, run: CaseRun) -> Reconstruction:
+        """Do what is planned, and write all that is to be left."""
         result = reconstruct_in_slabs(plan.problem, plan.method, plan.models, run, plan.memory.slab)
         evidence = Evidence()
         if plan.evidence is not None:
             evidence = gathered(plan.problem, result, plan.models, plan.evidence, run)
-        if config.evidence.hold_out:
-            result = replace(result, facts={**result.facts, **_hold_out(plan, config, run)})
+        if self.config.evidence.hold_out:
+            result = replace(result, facts={**result.facts, **_hold_out(plan, self.config, run)})
+        record = self._record(plan, run, result, evidence)
+        headers = {"like": self.path, "read_as": self.config.read} if segy.matches(self.path) else None
+        live = mask_of(plan.scan) > 0 if plan.scan.kind == "seismic" else None
+        volumes = volumes_of(result, self.output, self.config, evidence)
+        write_result(result, self.output, record, self.overwrite, volumes, evidence, headers=headers, live=live)
+        run.finish(sibling(self.output, ".html"))
+        return result
+
+    def _record(self, plan: CasePlan, run: CaseRun, result: Reconstruction, evidence: Evidence) -> dict[str, Any]:
         record = {
             "recon3d": recon3d.__version__,
-            "input": {"path": str(path), "sha256": plan.input_hash},
-            "config": config.model_dump(mode="json"),
+            "input": {"path": str(self.path), "sha256": plan.made_of.input},
+            "files": dict(plan.made_of.files),
+            "config": self.config.model_dump(mode="json"),
             "method": {"name": plan.method.name, **plan.method.model_dump(mode="json")},
             "models": {role: model.card.model_dump(include={"name", "sha256"}) for role, model in plan.models.items()},
             "misfits": list(plan.misfits),
-            "key": plan.key,
+            "key": plan.made_of.key,
             "result": {
                 "units": result.volume.units,
                 "shape": list(result.volume.shape),
-                "values": values_told(result.volume, config),
+                "values": values_told(result.volume, self.config),
                 **result.facts,
                 **_misfit(plan.problem, result),
             },
             "evidence": dict(evidence.facts),
             "plan": {"threads": plan.threads, "device": plan.device, "projector": plan.projector, **vars(plan.memory)},
-            "seconds": round(time.perf_counter() - began, 2),
+            "seconds": round(time.perf_counter() - self.began, 2),
             "peak_memory": peak_memory(),
             "resumed_at": run.resumed_at,
             "notes": [*plan.told(), *run.notes],
@@ -145,12 +186,7 @@ def _attempt(
             **result.details,
         }
         record["checks"] = [asdict(check) for check in check_result(result.volume, record)]
-        headers = {"like": path, "read_as": config.read} if segy.matches(path) else None
-        live = mask_of(plan.scan) > 0 if plan.scan.kind == "seismic" else None
-        volumes = volumes_of(result, output, config, evidence)
-        write_result(result, output, record, overwrite, volumes, evidence, headers=headers, live=live)
-        run.finish(sibling(output, ".html"))
-    return result
+        return record
 
 
 def simulate_case(
@@ -185,6 +221,8 @@ def _misfit(problem: Problem, result: Reconstruction) -> dict[str, float]:
 
     Only for methods that state a residual, so that no other pays for one more projection."""
     shape = tuple(problem.domain.shape)
+    if isinstance(problem, StreamedProblem):  # whose data are not at hand
+        return {}
     if not problem.noise.is_known or "residual" not in result.facts or result.volume.data.shape != shape:
         return {}
     if "acquisition" in result.details:  # a part of the data was measured, and the others were never looked at

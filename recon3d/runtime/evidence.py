@@ -69,7 +69,7 @@ def affordable(config: EvidenceConfig, problem: Problem, method: Method, memory:
     """What will lie beside the result: of a learned one, and where the whole volume fits into the memory.
 
     Not of a method that prepares what its models see: then the image is not theirs."""
-    if not method.roles or method.prepares or memory.slab < problem.domain.shape[-3]:
+    if not method.roles or method.prepares or memory.streamed or memory.slab < problem.domain.shape[-3]:
         return None
     classical = classical_method(problem, config)
     solver = SOLVER_VOLUMES if config.residual or config.null_space else 0.0

@@ -48,9 +48,13 @@ def forecast_case(path: Path, config: ReconstructConfig) -> Forecast:
     plan = plan_case(path, config)
     operators, networks = plan.method.calls(plan.problem)
     prior = plan.models.get("prior")
-    seconds = operators * seconds_per_gram(plan.problem)
+    problem, slabs = plan.problem, 1.0
+    if plan.memory.streamed:  # a slab stands for all of them
+        slabs = plan.problem.domain.shape[0] / plan.memory.slab
+        problem = plan.problem.slab(0, plan.memory.slab)
+    seconds = operators * slabs * seconds_per_gram(problem) if operators else 0.0
     if networks:
-        seconds += networks * seconds_per_network(plan.problem, prior)
+        seconds += networks * slabs * seconds_per_network(problem, prior)
     device = 0 if plan.device == "cpu" else plan.memory.forecast
     told = plan.memory.told(plan.problem.domain.shape[-3])
     return Forecast(plan.method.name, plan.memory.host, device, operators, networks, seconds, told)

@@ -11,6 +11,7 @@ from pathlib import Path
 from recon3d.errors import MemoryLimitError
 from recon3d.methods.base import Method
 from recon3d.problem import Problem
+from recon3d.runtime.streamed import StreamedProblem
 
 MEBI = 2**20
 
@@ -30,6 +31,7 @@ class MemoryPlan:
     micro_batch : slices a network sees at once
     on_disk : whether what the method can leave on disk lies there, in a file that is mapped into memory
     host : forecast of what the whole process takes of the machine's memory, as queues count it
+    streamed : whether the scan stays in its file, from which slabs are read
     smaller : the ways left in which the plan can shrink: "micro-batch", "slabs", "disk"
     """
 
@@ -39,6 +41,7 @@ class MemoryPlan:
     micro_batch: int
     on_disk: bool = False
     host: int = 0
+    streamed: bool = False
     smaller: tuple[str, ...] = ()
 
     def shrunk(self) -> MemoryPlan | None:
@@ -55,7 +58,8 @@ class MemoryPlan:
         """The plan in words."""
         slabs = "whole" if self.slab >= slices else f"slabs of {self.slab} slices"
         batch = f", micro-batch {self.micro_batch}" if "micro-batch" in self.smaller else ""
-        return slabs + batch + (", a part on disk" if self.on_disk else "")
+        read = ", read from the file one by one" if self.streamed else ""
+        return slabs + read + batch + (", a part on disk" if self.on_disk else "")
 
 
 def free_memory() -> int:
@@ -146,21 +150,29 @@ def plan_memory(
     volume, data = problem.domain.nbytes, problem.A.range.nbytes
 
     def forecast(slab: int, batch: int, on_disk: bool = False) -> int:
-        share = slab / slices
         volumes = method.volumes - (method.spillable if on_disk else 0.0)
+        share = slab / slices
         working = (volumes * volume + method.data_arrays * data) * share
         kept = 0 if slab == slices or on_disk else volume  # the assembled result
-        return math.ceil(working + kept + data + max(batch * network_bytes_per_slice, network_bytes))
+        held = math.ceil(data * share) if streamed else data
+        return math.ceil(working + kept + held + max(batch * network_bytes_per_slice, network_bytes))
 
-    splittable = method.separable and problem.A.restrict("z", 0, slices) is not None
+    streamed = isinstance(problem, StreamedProblem)
+    splittable = method.separable and problem.splits
     batch = micro_batch
     while batch > 1 and forecast(slices, batch) > allowed and network_bytes_per_slice:
         batch //= 2
-    slab = slices
-    while splittable and slab > 1 and forecast(slab, batch) > allowed:
-        slab = math.ceil(slab / 2)
+
+    def largest_slab(on_disk: bool) -> int:
+        slab = slices
+        while splittable and slab > 1 and forecast(slab, batch, on_disk) > allowed:
+            slab = math.ceil(slab / 2)
+        return slab
+
+    slab, on_disk = largest_slab(False), False
     spillable = (method.spillable > 0 or slab < slices) and problem.A.device.type == "cpu"
-    on_disk = spillable and forecast(slab, batch) > allowed
+    if spillable and forecast(slab, batch) > allowed:
+        slab, on_disk = largest_slab(True), True
     needed = forecast(slab, batch, on_disk)
     if needed > allowed:
         advice = "a coarser grid (grid.voxel_mm)" if splittable else "a coarser grid (grid.voxel_mm) or fewer slices"
@@ -171,6 +183,6 @@ def plan_memory(
     ways = {"micro-batch": network_bytes_per_slice > 0, "slabs": splittable, "disk": spillable}
     smaller = tuple(way for way, there in ways.items() if there)
     on_gpu = problem.A.device.type != "cpu"
-    above = 2 * volume if on_gpu else needed - data  # the process holds the data by now
+    above = 2 * volume if on_gpu else needed - (0 if streamed else data)  # the process may hold the data by now
     host = max(peak_memory(), resident_memory() + LATE_IMPORTS + above)
-    return MemoryPlan(allowed, needed, slab, batch, on_disk, host, smaller)
+    return MemoryPlan(allowed, needed, slab, batch, on_disk, host, streamed, smaller)

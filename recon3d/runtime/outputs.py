@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.beams import scan_converted
 from recon3d.config import ReconstructConfig
 from recon3d.errors import InputError
-from recon3d.grid import AffineGrid, SurveyGrid
+from recon3d.grid import AffineGrid, BeamGrid, SurveyGrid
 from recon3d.io import atomic_path, save
 from recon3d.io.atomic import check_output
 from recon3d.io.formats import writer_for
+from recon3d.io.hdf5 import SUFFIXES as BEAM_SUFFIXES
 from recon3d.io.nifti import check_even_times
 from recon3d.io.parts import magnitude, phase
 from recon3d.methods.base import Reconstruction
@@ -33,6 +35,15 @@ def check_outputs(output: Path, overwrite: bool, suffixes: Sequence[str] = ()) -
         check_output(path, overwrite)
     if not os.access(output.parent, os.W_OK):
         raise InputError(f"The folder {output.parent} of the output {output.name} is protected: choose another one.")
+
+
+def check_beams(problem: Problem, output: Path, image: str | None) -> None:
+    """Refuse before any work RF on beams in a file for pictures, where its carrier would be lost."""
+    if isinstance(problem.grid, BeamGrid) and image in ("rf", "iq") and not output.name.lower().endswith(BEAM_SUFFIXES):
+        raise InputError(
+            f"{output.name} holds pictures and RF on beams is none: set method.image=decibel to have the B-mode scan "
+            "converted, or write RF to an .h5 file."
+        )
 
 
 def check_series(problem: Problem, output: Path, overwrite: bool) -> None:
@@ -67,6 +78,7 @@ def write_result(
     from recon3d.report.html import case_report
     from recon3d.report.pictures import three_planes
     from recon3d.report.seismic import survey_sheet
+    from recon3d.report.ultrasound import b_modes
 
     written: list[Path] = []
     with ExitStack() as outputs:  # files get their names when it ends, the last entered first
@@ -76,7 +88,9 @@ def write_result(
             return written[-1]
 
         write_record(temporary(sibling(output, ".recon.json")), record, overwrite=True)
-        if isinstance(result.volume.grid, AffineGrid):
+        if isinstance(result.volume.grid, BeamGrid) or "b-mode" in result.others:
+            temporary(sibling(output, ".png")).write_bytes(b_modes(result))
+        elif isinstance(result.volume.grid, AffineGrid):
             temporary(sibling(output, ".png")).write_bytes(three_planes(result.volume))
             if _moves(result.volume.data.ndim, len(result.volume.data)):
                 temporary(sibling(output, ".gif")).write_bytes(animated(result.volume))
@@ -110,7 +124,10 @@ def volumes_of(
         volumes[beside(output, name)] = magnitude(volume)
     for name, other in result.others.items():
         volumes[beside(output, name)] = other if config.complex else magnitude(other)
-    return volumes | {output: result.volume if config.complex else magnitude(result.volume)}
+    volumes[output] = result.volume if config.complex else magnitude(result.volume)
+    if output.name.lower().endswith(BEAM_SUFFIXES):
+        return volumes
+    return {path: scan_converted(v) if isinstance(v.grid, BeamGrid) else v for path, v in volumes.items()}
 
 
 def values_told(volume: Volume, config: ReconstructConfig) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from recon3d.config import EvidenceConfig, ReconstructConfig, parse_bytes
 from recon3d.errors import ConfigError, DeviceError, MissingPackageError
 from recon3d.grid import AffineGrid
 from recon3d.io.inspect import dead_coils
+from recon3d.io.stored import stored_scan
 from recon3d.methods import make_method
 from recon3d.methods.base import Method
 from recon3d.methods.roles import misfits, settled
@@ -22,11 +23,28 @@ from recon3d.priors.reconstructor import Reconstructor
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.device import choose_device, set_threads
 from recon3d.runtime.evidence import affordable
-from recon3d.runtime.memory import MEBI, MemoryPlan, plan_memory
-from recon3d.runtime.record import fingerprint, run_key
+from recon3d.runtime.memory import MEBI, MemoryPlan, free_memory, plan_memory
+from recon3d.runtime.record import fingerprint, named_files, run_key
 from recon3d.runtime.scans import load_scan, support_of
+from recon3d.runtime.streamed import StreamedProblem, can_stream, is_large, streamed_problem
 from recon3d.runtime.traces import hidden_traces
 from recon3d.scan import Scan
+
+
+@dataclass(frozen=True)
+class MadeOf:
+    """What decides the numbers of a result.
+
+    Parameters
+    ----------
+    input : SHA-256 of the input
+    files : those of the files that the configuration names, by setting
+    key : of all of it, with configuration, weights and version
+    """
+
+    input: str
+    files: Mapping[str, str]
+    key: str
 
 
 @dataclass(frozen=True)
@@ -35,9 +53,9 @@ class CasePlan:
 
     Parameters
     ----------
-    scan, problem, method, models : what will be solved, and by what
+    scan, problem, method, models : what will be solved, and by what; of a streamed scan a few slices
     memory : slabs and micro-batch
-    key : identifies the run for resuming
+    made_of : identifies the run, for resuming it and for skipping it once it is done
     reason : why this method, where it was chosen by method 'auto'
     misfits : in which ways the scan is unlike what a forced model was trained on
     evidence : what will lie beside the result
@@ -50,8 +68,7 @@ class CasePlan:
     memory: MemoryPlan
     threads: int
     device: str
-    key: str
-    input_hash: str
+    made_of: MadeOf
     reason: str = ""
     misfits: Sequence[str] = ()
     evidence: EvidenceConfig | None = None
@@ -89,7 +106,7 @@ class CasePlan:
         memory = self.memory
         slices = self.problem.domain.shape[-3]
         return [
-            f"scan     {self.scan}",
+            f"scan     {self.problem.source.stored if isinstance(self.problem, StreamedProblem) else self.scan}",
             *(f"prepared {line}" for line in self._prepared()),
             *(f"assumed  {line}" for line in self._assumed()),
             *(f"doubt    {line}" for line in self._doubts()),
@@ -110,34 +127,47 @@ def plan_case(path: Path, config: ReconstructConfig) -> CasePlan:
     """Decide everything about a case without reconstructing it: what `--dry-run` shows."""
     device = choose_device(config.run.device)
     threads = set_threads(config.run.threads)
-    scan = load_scan(path, config)
-    support = support_of(scan, config.scan.support)
-    if config.evidence.hold_out:  # what cannot be hidden is refused before any work
-        hidden_traces(scan, config.evidence.hold_out, config.evidence.hold_out_side, config.run.seed)
+    asked = make_method(config.method.name, config.method.settings)
+    make = _problem(path, config, asked)
     try:
-        problem = problem_for(scan, device=device, support=support)
+        problem, scan = make(device)
     except (DeviceError, MissingPackageError):
         if config.run.device != "auto" or device == "cpu":
             raise
         device = "cpu"  # this scan has no version for the GPU
-        problem = problem_for(scan, device=device, support=support)
+        problem, scan = make(device)
     if (config.complex or config.phase) and not problem.domain.is_complex:
         raise ConfigError(
             f"'complex' and 'phase' are for complex images, that of '{scan.name}' is real: leave them out."
         )
-    asked = make_method(config.method.name, config.method.settings)
     method, models, reason = settled(asked, problem, config.models, force=config.force_prior)
     networks = {role: model.bytes_per_slice(problem.domain.shape[-2:]) for role, model in models.items()}
     alone = [role for role, model in models.items() if isinstance(model, Reconstructor)]  # see a slice at a time
     at_once = max((size for role, size in networks.items() if role not in alone), default=0)
     single = max((networks[role] for role in alone), default=0)
     memory = plan_memory(problem, method, _limit(config, device), config.run.micro_batch, at_once, single)
-    input_hash = fingerprint(path)
-    decisive = {**config.model_dump(mode="json"), "settled": method.model_dump(mode="json")}
-    key = run_key(input_hash, decisive, {role: model.card.sha256 for role, model in models.items()})
+    input_hash, plain = fingerprint(path), config.model_dump(mode="json")
+    files = named_files(plain)
+    decisive = {**plain, "settled": method.model_dump(mode="json")}
+    key = run_key(input_hash, decisive, files, {role: model.card.sha256 for role, model in models.items()})
     forced = [misfit for model in models.values() for misfit in misfits(model.card, problem, method)]
     evidence = affordable(config.evidence, problem, method, memory)
-    return CasePlan(scan, problem, method, models, memory, threads, device, key, input_hash, reason, forced, evidence)
+    made_of = MadeOf(input_hash, files, key)
+    return CasePlan(scan, problem, method, models, memory, threads, device, made_of, reason, forced, evidence)
+
+
+def _problem(path: Path, config: ReconstructConfig, method: Method) -> Callable[[str], tuple[Problem, Scan]]:
+    """What makes the problem on a device, and the scan by which it is described: all of it, or of a scan that stays in
+    its file some slices."""
+    stored = stored_scan(path) if config.source is None and not config.read else None
+    limit = parse_bytes(config.run.max_memory) if config.run.max_memory is not None else int(0.9 * free_memory())
+    if stored is not None and is_large(stored, limit) and can_stream(stored, config, method):
+        return lambda device: streamed_problem(stored, config, device, limit)
+    scan = load_scan(path, config)
+    support = support_of(scan, config.scan.support)
+    if config.evidence.hold_out:  # what cannot be hidden is refused before any work
+        hidden_traces(scan, config.evidence.hold_out, config.evidence.hold_out_side, config.run.seed)
+    return lambda device: (problem_for(scan, device=device, support=support), scan)
 
 
 def _limit(config: ReconstructConfig, device: str) -> int | None:

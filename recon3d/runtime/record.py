@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import recon3d
 from recon3d.errors import ConfigError, InputError, ModelError
 from recon3d.io.atomic import atomic_path
 
+TAKE_FOLDERS = ("grid.like", "scan.support")
+"""Settings that may name a folder, of a DICOM series."""
 SUFFIXES = (".nii.gz", ".nii", ".h5", ".hdf5", ".npy", ".npz", ".sgy", ".segy", ".dcm")
 
 
@@ -44,10 +46,40 @@ def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
     return rest | {"seed": config["run"]["seed"]}
 
 
-def run_key(input_hash: str, config: Mapping[str, Any], models: Mapping[str, str]) -> str:
-    """Identifies a run by what decides its numbers: input, configuration, weights and version."""
-    text = json.dumps([input_hash, decisive(config), dict(models), recon3d.__version__], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+def named_files(config: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of what lies in the files that a configuration names, by the setting that names them: grids, supports,
+    masks, mappings, weights, and whatever a method or a plug-in comes to name.
+
+    Parameters
+    ----------
+    config : as plain values; a text that names a file counts, one that names a folder where settings take folders
+    """
+    found = {}
+    for setting, text in _texts(decisive(config)):
+        path = Path(text)
+        try:
+            there = path.is_file() or (setting in TAKE_FOLDERS and path.is_dir())
+        except (OSError, ValueError):  # a text that cannot be a name, too long or with a zero in it
+            continue
+        if there:
+            found[setting] = fingerprint(path)
+    return found
+
+
+def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in plain values, with its dotted name."""
+    if isinstance(value, Mapping | list | tuple):
+        parts = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, part in parts:
+            yield from _texts(part, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, str):
+        yield name, value
+
+
+def run_key(input_hash: str, config: Mapping[str, Any], files: Mapping[str, str], models: Mapping[str, str]) -> str:
+    """Identifies a run by what decides its numbers: input, configuration and the files it names, weights, version."""
+    parts = [input_hash, decisive(config), dict(files), dict(models), recon3d.__version__]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -83,8 +115,8 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def is_current(output: Path, path: Path, config: Mapping[str, Any]) -> bool:
-    """Whether the record beside a result says that it is what this input and configuration make, with the models and
-    the version there are now: then it need not be made again.
+    """Whether the record beside a result says that it is what this input and configuration make, with the files the
+    configuration names, the models and the version there are now: then it need not be made again.
 
     Parameters
     ----------
@@ -93,14 +125,16 @@ def is_current(output: Path, path: Path, config: Mapping[str, Any]) -> bool:
     """
     try:
         record = json.loads(sibling(output, ".recon.json").read_text(encoding="utf-8"))
-        made = (record["recon3d"], decisive(record["config"]), record["input"]["sha256"])
+        made = (record["recon3d"], decisive(record["config"]), record.get("files", {}), record["input"]["sha256"])
         named = record["config"]["models"]
         models = [(named.get(role, made_by["name"]), made_by["sha256"]) for role, made_by in record["models"].items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
     if not output.is_file() or made[:2] != (recon3d.__version__, decisive(config)):
         return False
-    return all(_weights(name) == sha for name, sha in models) and made[2] == fingerprint(path)
+    if made[2] != named_files(config) or not all(_weights(name) == sha for name, sha in models):
+        return False
+    return bool(made[3] == fingerprint(path))
 
 
 def _weights(model: str) -> str | None:

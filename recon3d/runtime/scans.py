@@ -53,7 +53,12 @@ def load_scan(path: Path, config: ReconstructConfig) -> Scan:
         return _on_grid(image_scan(found, **known.image.model_dump(), noise_std=known.noise_std), config)
     if known.image is not None:
         raise ConfigError(f"scan.image restores a volume, {path} holds a scan of kind '{found.kind}': leave it out.")
-    scan = found
+    return prepared(found, config)
+
+
+def prepared(scan: Scan, config: ReconstructConfig) -> Scan:
+    """A scan with what the configuration knows of it, and does to it."""
+    known = config.scan
     if config.preprocess is not None:
         scan = preprocess(scan, **config.preprocess.model_dump())
     water = known.water_per_mm

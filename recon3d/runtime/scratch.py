@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from torch import Tensor
 
 from recon3d.errors import DiskFullError
 from recon3d.io.atomic import is_disk_full
+
+_live: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 
 def zeros_on_disk(folder: Path, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -36,4 +40,12 @@ def zeros_on_disk(folder: Path, shape: Sequence[int], dtype: torch.dtype) -> Ten
                     "run.max_memory."
                 ) from error
             raise
-        return torch.from_numpy(np.memmap(file, kind, "r+", shape=tuple(shape)))
+        pages = mmap.mmap(file.fileno(), max(size, 1))
+    _live.add(pages)
+    return torch.from_numpy(np.ndarray(tuple(shape), kind, pages))
+
+
+def give_back() -> None:
+    """Let the system take the memory in which these arrays are mapped: what they hold stays, in their files."""
+    for pages in list(_live):
+        pages.madvise(mmap.MADV_DONTNEED)

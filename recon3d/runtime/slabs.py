@@ -14,16 +14,21 @@ from recon3d.grid import AffineGrid
 from recon3d.methods.base import Method, Reconstruction
 from recon3d.problem import Problem
 from recon3d.runtime.runner import CaseRun
+from recon3d.runtime.scratch import give_back
+from recon3d.runtime.streamed import StreamedProblem
 from recon3d.volume import Volume
 
 
 def reconstruct_in_slabs(
     problem: Problem, method: Method, models: Mapping[str, Any], run: CaseRun, slab: int
 ) -> Reconstruction:
-    """The reconstruction, `slab` slices at a time: equal bit for bit to the whole where slabs are separate problems."""
+    """The reconstruction, `slab` slices at a time: equal bit for bit to the whole where slabs are separate problems.
+
+    Those of a streamed scan are read as they come."""
     slices = problem.domain.shape[-3]
     if slab >= slices:
-        return method.reconstruct(problem, models, run)
+        whole_of = problem.slab(0, slices) if isinstance(problem, StreamedProblem) else problem
+        return method.reconstruct(whole_of, models, run)
     assert isinstance(problem.grid, AffineGrid)  # only slices of voxel grids are restricted
     whole: dict[str, Volume] = {}
     for start in range(0, slices, slab):
@@ -37,6 +42,7 @@ def reconstruct_in_slabs(
                 whole[name] = replace(piece, data=_assembled(piece, slices, run), grid=problem.grid)
             whole[name].data[..., start:stop, :, :] = piece.data
         del part, piece
+        give_back()
     return Reconstruction(whole["volume"], whole.get("uncertainty"), {"slabs": math.ceil(slices / slab)})
 
 

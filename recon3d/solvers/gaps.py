@@ -1,34 +1,50 @@
-"""A first guess of missing traces, which learned interpolators refine: the classical way that suits each gap."""
+"""A first guess of missing traces, which learned interpolators refine: a blend of classical ways to fill gaps.
+
+How much of each way is taken is what would have been best on recorded traces that are hidden for that: single ones for
+narrow gaps, and for wide gaps holes of their shape at other places. This is stacking (Wolpert, Neural Networks 5 (1992)
+241) with weights that are not negative (Breiman, Machine Learning 24 (1996) 49).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+
 import torch
 import torch.nn.functional as F
+from scipy.optimize import nnls
 from torch import Tensor
 
+from recon3d.solvers.holes import punched_holes, wide_gaps
 from recon3d.solvers.horizons import horizon_fill
 from recon3d.solvers.pocs import fourier_fill
 from recon3d.solvers.prediction import decimation, predicted_fill
+from recon3d.solvers.rank_reduction import low_rank_fill
 from recon3d.solvers.windows import Window, in_windows
 
-__all__ = ["first_guess", "wide_gaps"]
+__all__ = ["blend_weights", "first_guess"]
 
-WIDE = 5
-"""Traces: holes that hold a square of this side are filled along horizons, all others by POCS."""
 ITERATIONS = (100, 25)
-"""Of POCS in narrow gaps: many for smooth layers, few where they are broken; hidden traces decide."""
-HIDDEN = 0.1
-"""Share of the traces of one window that are hidden for that."""
-POLISH, LOW = 10, 0.01
-"""Iterations of POCS after wide gaps were filled, and their first threshold: low, so that what was filled stays."""
+"""Of POCS: many suit smooth layers, few broken ones."""
 WINDOW = (64, 64, 128)
-"""(crossline, inline, sample) of POCS, so that a survey of any size fits into memory."""
+"""(crossline, inline, sample) of POCS and of the trial, so that a survey of any size fits into memory."""
+RANK, RANK_STEPS, RANK_WINDOW = 3, 6, (32, 32, 128)
+"""Plane waves of MSSA, its iterations and its windows."""
+POLISH, LOW = 10, 0.01
+"""Iterations of POCS after wide gaps were filled along horizons, and their first threshold: low, so that this stays."""
+OVERLAP = 0.25
+"""Share that neighbouring windows have in common."""
+SINGLES = 0.1
+"""Share of the traces that are hidden one by one."""
+LEAST = 0.01
+"""Weight below which a way is not worth its time."""
 
 
 def first_guess(data: Tensor, live: Tensor) -> Tensor:
     """Recorded traces with the gaps between them filled.
 
-    By f-x prediction where gaps are regular; else by POCS where they are narrow and along horizons where they are wide.
+    By f-x prediction where gaps are regular; else by a blend of POCS with many and with few iterations, MSSA of a low
+    rank and what continues along horizons across wide gaps, joined to its surroundings.
 
     Parameters
     ----------
@@ -40,40 +56,68 @@ def first_guess(data: Tensor, live: Tensor) -> Tensor:
             moved = predicted_fill(data.movedim(axis, 0), lines, period, length=5, window=(32, 16, 64))
             data = moved.movedim(0, axis)
         return data
-    known = live.expand_as(data)
-    count = _iterations(data, live)
-    filled = in_windows(data, WINDOW, 0.25, lambda part: fourier_fill(data[part], known[part], iterations=count))
-    wide = wide_gaps(live[..., 0] > 0)
-    if not wide.any():
-        return filled
-    start = horizon_fill(filled, ~wide)
-
-    def polished(part: Window) -> Tensor:
-        return fourier_fill(data[part], known[part], iterations=POLISH, highest=LOW, start=start[part])
-
-    return in_windows(data, WINDOW, 0.25, polished)
+    gaps = wide_gaps(live[..., 0] > 0)
+    blend = torch.zeros_like(data)
+    for way, narrow, wide in zip(_ways(data, live, gaps), *blend_weights(data, live), strict=True):
+        if narrow or wide:
+            blend += torch.where(gaps, wide, narrow)[..., None] * way()
+    return torch.where(live > 0, data, blend)
 
 
-def _iterations(data: Tensor, live: Tensor) -> int:
-    """That of `ITERATIONS` with which POCS finds hidden traces best in a window in the middle of the cube."""
-    part = tuple(slice(max(0, (n - side) // 2), (n + side) // 2) for n, side in zip(data.shape, WINDOW, strict=True))
-    seen = live[part[:2]]
-    hidden = torch.rand(seen.shape, generator=torch.Generator().manual_seed(0)).to(seen.device) < HIDDEN
-    shown = torch.where(hidden, 0.0, seen)
-    wanted = (seen - shown) * data[part]
-    if not wanted.any() or not (shown * data[part]).any():
-        return ITERATIONS[0]
+def _ways(data: Tensor, live: Tensor, gaps: Tensor) -> list[Callable[[], Tensor]]:
+    """What gives the cubes that are blended; the last goes along horizons in wide `gaps`."""
+    many, few = (cache(partial(_pocs, data, live, iterations=count)) for count in ITERATIONS)
 
-    def error(count: int) -> float:
-        found = fourier_fill(shown * data[part], shown.expand_as(wanted), iterations=count)
-        return float(((seen - shown) * found - wanted).square().sum())
+    def low_rank() -> Tensor:
+        def solve(part: Window) -> Tensor:
+            return low_rank_fill(data[part], live[part[:2]], rank=RANK, iterations=RANK_STEPS)
 
-    return min(ITERATIONS, key=error)
+        return in_windows(data, RANK_WINDOW, OVERLAP, solve)
+
+    def along_horizons() -> Tensor:
+        start = horizon_fill((many() + few()) / 2, ~gaps)
+        return _pocs(data, live, start, iterations=POLISH, highest=LOW)
+
+    return [many, few, low_rank, along_horizons]
 
 
-def wide_gaps(live: Tensor) -> Tensor:
-    """Which traces of a mask (x, y) lie in a square of `WIDE` missing ones; what lies outside the survey is missing."""
-    missing = (~live).float()[None, None]
-    kept = F.pad(missing, [WIDE // 2] * 4, value=1.0)
-    inner = 1 - F.max_pool2d(1 - kept, WIDE, stride=1)  # all of the square around a trace is missing
-    return (F.max_pool2d(inner, WIDE, stride=1, padding=WIDE // 2)[0, 0] > 0) & ~live
+def _pocs(data: Tensor, live: Tensor, start: Tensor | None = None, *, iterations: int, highest: float = 0.99) -> Tensor:
+    def solve(part: Window) -> Tensor:
+        known = live[part[:2]].expand_as(data[part])
+        begin = None if start is None else start[part]
+        return fourier_fill(data[part], known, iterations=iterations, highest=highest, start=begin)
+
+    return in_windows(data, WINDOW, OVERLAP, solve)
+
+
+def blend_weights(data: Tensor, live: Tensor) -> tuple[list[float], list[float]]:
+    """Of each way, in narrow and in wide gaps: best for the traces of one window that are hidden and found again."""
+    recorded = live[..., 0] > 0
+    gaps = wide_gaps(recorded)
+    part = _trial_window(gaps, recorded, data.shape)
+    data, live, gaps, recorded = data[part], live[part[:2]], gaps[part[:2]], recorded[part[:2]]
+    holes = punched_holes(recorded)
+    singles = torch.rand(recorded.shape, generator=torch.Generator().manual_seed(0)).to(live.device) < SINGLES
+    singles &= recorded & ~holes & (~recorded & ~gaps).any()
+    shown = live * ~(holes | singles)[..., None]
+    found = [way() for way in _ways(data * shown, shown, wide_gaps(shown[..., 0] > 0) & gaps.any())]
+    narrow, wide = (_best_blend([cube[where] for cube in found], data[where]) for where in (singles, holes))
+    alone = [0.0] * (len(found) - 1)
+    return narrow or [1.0, *alone], wide or [*alone, 1.0]
+
+
+def _trial_window(gaps: Tensor, recorded: Tensor, shape: Sequence[int]) -> Window:
+    """A window with many traces in wide gaps and many recorded ones; the middle one where no gap is wide."""
+    sides = [min(n, side) for n, side in zip(shape, WINDOW, strict=True)]
+    starts = [(n - side) // 2 for n, side in zip(shape, sides, strict=True)]
+    if gaps.any():
+        missing, shown = (F.avg_pool2d(mask.double()[None], sides[:2], stride=1)[0] for mask in (gaps, recorded))
+        starts[:2] = divmod(int((missing * shown).argmax()), missing.shape[1])
+    return tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True))
+
+
+def _best_blend(found: Sequence[Tensor], wanted: Tensor) -> list[float]:
+    """Weights w >= 0 that minimise |sum_k w_k found_k - wanted|; none where none helps."""
+    columns = torch.stack([values.flatten() for values in found], 1).double().cpu().numpy()
+    weights, _ = nnls(columns, wanted.flatten().double().cpu().numpy())
+    return [float(weight) if weight >= LEAST else 0.0 for weight in weights] if weights.any() else []

@@ -87,6 +87,27 @@ def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kind", "walltime", "lines"),
+    [
+        ("pbs", "02:00:00", ("#PBS -l select=1:ncpus=4:mem=7630MB", "#PBS -l walltime=02:00:00", "#PBS -q gpu")),
+        ("lsf", "02:00", ("#BSUB -n 4", "#BSUB -M 8000000", "#BSUB -W 02:00", "#BSUB -q gpu")),
+    ],
+)
+def test_what_pbs_and_lsf_are_given(kind: str, walltime: str, lines: tuple[str, ...]) -> None:
+    if importlib.util.find_spec("dask_jobqueue") is None:
+        pytest.skip("needs dask-jobqueue")
+
+    async def script() -> str:
+        options = {"memory": "8GB", "walltime": walltime, "queue": "gpu", "asynchronous": True}
+        return str(cluster.queue_cluster(kind, 4, options).job_script())
+
+    text = asyncio.run(script())
+    assert [line for line in lines if line not in text] == []
+    assert text.rstrip().split("--nthreads")[-1].split()[:3] == ["1", "--memory-limit", "0"]  # the last one counts
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_what_a_queue_is_given() -> None:
     if importlib.util.find_spec("dask_jobqueue") is None:  # importing it here would leave its handler of Ctrl-C
         pytest.skip("needs dask-jobqueue")

@@ -101,6 +101,19 @@ def test_done_then_skipped_until_something_changes(scan: Path, tmp_path: Path) -
     assert run_job(replace(job(own, tmp_path / "out"), overwrite=True), quiet).state == "done"
 
 
+def test_a_support_of_other_contents_is_another_case(scan: Path, tmp_path: Path) -> None:
+    support = tmp_path / "support.h5"
+
+    def asked(value: float) -> Job:
+        mask = np.full((4, 10, 10), value, np.float32)
+        mask[:, 5] = 1.0
+        save(Volume(mask, AffineGrid.centred(mask.shape, 2.0)), support, overwrite=True)
+        plain = job(scan, tmp_path / "out")
+        return replace(plain, config={**plain.config, "scan": {**plain.config["scan"], "support": str(support)}})
+
+    assert [run_job(asked(value), quiet).state for value in (1.0, 1.0, 0.0)] == ["done", "skipped", "failed"]
+
+
 def test_half_finished_cases_go_on_inside_the_volume(scan: Path, tmp_path: Path) -> None:
     whole = run_job(job(scan, tmp_path / "whole", seed=1), quiet)
     STOP.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from recon3d.methods.dehaze_published import projection, published_draw, sigma_at
 from recon3d.sampling.grids import lambda_grid
-from recon3d.sampling.joint import Belief, Companded, Plain, joint_sample, joint_step, pigdm_step
+from recon3d.sampling.joint import Belief, Companded, Plain, joint_sample, joint_step, local_level, pigdm_step
 from recon3d.sampling.noise import counter_noise
 
 MEANS, VARIANCES, NOISE = (0.6, -0.4), (0.1, 2.0), 0.05**0.5
@@ -44,7 +45,7 @@ def test_sampler_draws_from_the_joint_posterior(guidance: str) -> None:
         if guidance == "joint":
             return torch.stack(joint_step(y, x, h, 1.0, NOISE, Plain()))
         pulled = (x.covariance, h.covariance)  # sigma^2 du0/du_t of a Gaussian is its covariance
-        return torch.stack(pigdm_step(y, x, h, pulled, 1.0, NOISE, Plain()))
+        return torch.stack(pigdm_step(y, x, h, pulled, 1.0, NOISE))
 
     noise = partial(counter_noise, (2, *y.shape), seed=3, dtype=torch.float64)
     state = joint_sample(grid[0].sigma * noise(step=-1), grid, guided, 1.0, lambda k: noise(step=k))
@@ -72,7 +73,7 @@ def test_projection_is_the_gradient_of_the_misfit() -> None:
     y = (torch.rand(200, generator=generator, dtype=torch.float64) - 0.5) * 1.2
     where, strength = Companded(), 0.3
     u.requires_grad_()
-    mixed = where.of_signal(where.moments(u[0], 0.0)[0] + strength * where.moments(u[1], 0.0)[0])
+    mixed = where.of_signal(where.signal(u[0]) + strength * where.signal(u[1]))
     (gradient,) = torch.autograd.grad(-0.25 * (y - mixed).square().sum(), u)
     found = torch.stack(projection(y, *u.detach(), strength, where))
     gentle = (found.abs() < 3.9 * 0.5 * (y - mixed.detach()).abs()).all(0)  # elsewhere the Jacobian is limited
@@ -81,7 +82,7 @@ def test_projection_is_the_gradient_of_the_misfit() -> None:
 
 
 def sure(u: float, variance: float) -> Belief:
-    return Belief(torch.full((2, 2), u), torch.full((2, 2), variance))
+    return Belief(torch.full((2, 2), u), torch.full((2, 2), u), torch.full((2, 2), variance))
 
 
 def test_misfit_goes_where_the_prior_is_less_certain() -> None:
@@ -110,10 +111,27 @@ def test_each_component_is_shared_by_its_own_variances() -> None:
         assert float((ours - theirs).norm() / theirs.norm()) < 1e-9
 
 
-def test_moments_of_companded_gaussians_are_those_of_many_draws() -> None:
-    u = torch.tensor([0.3, -0.6], dtype=torch.float64)
-    mean, variance = Companded().moments(u, 0.1**2)
-    draws = u[:, None] + 0.1 * torch.randn(2, 400000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    signal = Companded().moments(draws, 0.0)[0]
-    assert torch.allclose(mean, signal.mean(1), rtol=0.01)
-    assert torch.allclose(variance, signal.var(1), rtol=0.02)
+def test_misfit_where_tissue_is_dark_is_haze() -> None:
+    """Two halves of a frame, tissue in one: that half takes the misfit, the dark one leaves it to haze."""
+    generator = torch.Generator().manual_seed(2)
+    u = 0.4 * torch.randn(32, 64, generator=generator, dtype=torch.float64)
+    u[:, 32:] *= 0.05
+    power = torch.full((32, 33), 0.16, dtype=torch.float64)
+    x = Belief.after(u, power, 0.2, Companded(), local=True)
+    h = Belief.after(torch.zeros_like(u), power, 0.2, Companded())
+    y = x.v + 0.01
+    moved = joint_step(y, x, h, 1.0, 1e-3, Companded(), exact=True)[0]
+    share = (Companded().signal(moved) - x.v) / 0.01
+    bright, dark = float(share[:, 8:24].median()), float(share[:, 40:56].median())
+    assert bright > 0.4
+    assert dark < 0.1 * bright
+
+
+def test_level_of_a_gaussian_is_found_from_its_estimate() -> None:
+    """A field of level L seen in noise: the denoised energy and what is left open add up to L."""
+    generator = torch.Generator().manual_seed(6)
+    power, level, sigma = torch.full((64, 65), 0.16, dtype=torch.float64), 0.04, 0.3
+    estimate = level / math.sqrt(level + sigma**2) * torch.randn(64, 128, generator=generator, dtype=torch.float64)
+    near, left = local_level(estimate, power, sigma)
+    assert float(near.mean()) == pytest.approx(level, rel=0.05)
+    assert float(left.mean()) == pytest.approx(level * sigma**2 / (level + sigma**2), rel=0.05)

@@ -7,12 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from operators.seismic import trace_mask
 from recon3d.evaluation.seismic import snr_db
-from recon3d.solvers.gaps import ITERATIONS, _iterations, first_guess, wide_gaps
 from recon3d.solvers.horizons import _marginals, horizon_fill
-from recon3d.solvers.pocs import fourier_fill
-from recon3d.synthetic.seismic import layered_cube
 
 
 def dipping(shape: tuple[int, int, int], dip: float, curve: float = 0.0) -> Tensor:
@@ -83,39 +79,3 @@ def test_chain_against_all_its_paths() -> None:
             for k, s in enumerate(path):
                 chances[s, k] += weight
     torch.testing.assert_close(_marginals(cost)[0], chances / chances.sum(0))
-
-
-def test_wide_gaps_are_holes_of_five() -> None:
-    live = torch.ones((12, 12), dtype=torch.bool)
-    live[2:6] = False  # four lines
-    assert not wide_gaps(live).any()
-    live[6] = False
-    assert torch.equal(wide_gaps(live), ~live)
-    live[:] = True
-    live[9:, 9:] = False  # three by three, at a corner: what lies outside is missing, too
-    assert torch.equal(wide_gaps(live), ~live)
-
-
-def test_hidden_traces_choose_few_iterations_for_noise() -> None:
-    cube = dipping((24, 24, 48), 0.4, 0.01)
-    noisy = cube + torch.randn(cube.shape, generator=torch.Generator().manual_seed(0))
-    live = torch.from_numpy(trace_mask("random", (24, 24), 0.4, np.random.default_rng(1)))[..., None].float()
-    assert _iterations(live * cube, live) == max(ITERATIONS)
-    assert _iterations(live * noisy, live) == min(ITERATIONS)
-
-
-def test_first_guess_beats_pocs_in_a_wide_gap_and_is_pocs_in_narrow_ones() -> None:
-    cube = torch.from_numpy(layered_cube((24, 24, 48), 5, family="folded").data)
-    rng = np.random.default_rng(3)
-    for mask, wide in (("gap", True), ("random", False)):
-        live = torch.from_numpy(trace_mask(mask, (24, 24), 0.3, rng))
-        data = torch.where(live[..., None], cube, 0.0)
-        known = live[..., None].float()
-        guess = first_guess(data, known)
-        pocs = fourier_fill(data, known.expand_as(data), iterations=_iterations(data, known))
-        assert torch.equal(guess[live], cube[live])
-        if wide:
-            scores = [snr_db(cube.numpy(), found.numpy(), ~live.numpy()) for found in (pocs, guess)]
-            assert scores[1] > scores[0] + 2
-        else:
-            torch.testing.assert_close(guess, pocs)
