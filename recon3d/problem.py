@@ -20,14 +20,13 @@ from operators.mri.kspace import corner_noise
 from operators.normalization import Normalization
 from operators.reduce import norm
 from operators.series import Series, ViewSeries, series_norm, subspace
+from operators.slice_norm import largest_slice_norm, slice_axis
 from operators.space import BlockSpace, Space
 from recon3d.acquisitions import acquisition_for, frame_times_s
 from recon3d.errors import DeviceError, InputError, ModelError, ShapeError
 from recon3d.grid import AffineGrid, Grid
 from recon3d.noise import NoiseModel, in_order
 from recon3d.scan import Scan
-from recon3d.solvers.data_step import slice_axis
-from recon3d.solvers.slice_norm import largest_slice_norm
 from recon3d.volume import Volume
 
 

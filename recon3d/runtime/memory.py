@@ -184,5 +184,6 @@ def plan_memory(
     smaller = tuple(way for way, there in ways.items() if there)
     on_gpu = problem.A.device.type != "cpu"
     above = 2 * volume if on_gpu else needed - (0 if streamed else data)  # the process may hold the data by now
-    host = max(peak_memory(), resident_memory() + LATE_IMPORTS + above)
+    held = peak_memory() if streamed else resident_memory()  # making the problem of a slab takes what the first took
+    host = max(peak_memory(), held + LATE_IMPORTS + above)
     return MemoryPlan(allowed, needed, slab, batch, on_disk, host, streamed, smaller)

@@ -15,6 +15,7 @@ import pytest
 import recon3d
 from recon3d.grid import AffineGrid
 from recon3d.io import load, save
+from recon3d.problem import problem_for
 from recon3d.scan import Scan
 from recon3d.volume import Volume
 
@@ -70,7 +71,7 @@ def left_with(folder: Path, method: str, volumes: float) -> dict[str, object]:
 @pytest.mark.skipif(sys.platform != "linux", reason="limits on the address space")
 def test_a_case_goes_on_with_half_of_it(folder: Path) -> None:
     """Where its memory ends is the machine's affair: somewhere between too little and enough a case goes on."""
-    expected = recon3d.reconstruct(scan_of(SHAPE), "sirt", iterations=2).volume
+    expected = recon3d.reconstruct(problem_for(scan_of(SHAPE)), "sirt", iterations=2).volume
     went_on = False
     for volumes in (6, 7, 8, 9, 10, 11, 13):
         found: Any = left_with(folder, "sirt", volumes)

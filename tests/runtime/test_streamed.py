@@ -96,3 +96,24 @@ def test_faults_inside_a_streamed_scan_are_told(scans: Path, tmp_path: Path, mon
     with pytest.raises(InputError, match="holds 1 NaN"):
         solved(tmp_path / "nan.h5", tmp_path / "out.h5", {"name": "fbp"})
     assert [p.name for p in tmp_path.iterdir()] == ["nan.h5"]
+
+
+def test_samplers_draw_the_same_noise_in_a_streamed_scan(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = {"name": "dds", "steps": 2, "data": "cg"}
+    settings: dict[str, Any] = {
+        "scan": {"water_per_mm": 0.02},
+        "models": {"prior": "ct-axial"},
+        "force_prior": True,
+        "evidence": {"classical": "none", "residual": False, "null_space": False},
+    }
+    run: dict[str, Any] = {"micro_batch": 1}  # of which numbers depend
+    whole, record = solved(scans / "ct.h5", tmp_path / "whole.h5", method, **settings, run=run)
+    assert not record["plan"]["streamed"]
+    monkeypatch.setattr(streamed, "SHARE", 10**9)
+    run["max_memory"] = int(0.7 * record["plan"]["forecast"])
+    part, record = solved(scans / "ct.h5", tmp_path / "part.h5", method, **settings, run=run)
+    assert record["plan"]["streamed"]
+    assert record["plan"]["slab"] < SLICES
+    assert np.array_equal(part.data, whole.data)
