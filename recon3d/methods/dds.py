@@ -189,7 +189,7 @@ class DDS(Method):
         if self.data == "posterior":
             xhat, data_step.covariance = tweedie(prior.denoise, x / step.a if step.a != 1 else x, step.sigma)
         else:
-            xhat = parts.each(partial(denoised, prior, step), x)
+            xhat = parts.each(partial(denoised, prior, step.sigma, a=step.a), x)
         if self.hold > 1:
             past["held"] = xhat
         return xhat

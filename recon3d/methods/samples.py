@@ -80,11 +80,11 @@ def first_state(step: Step, noise: Tensor, mean: float, std: float) -> Tensor:
     return noise.mul_(math.hypot(step.a * std, step.b)).add_(step.a * mean)
 
 
-def denoised(prior: Any, step: Step, part: Part, x: Tensor) -> Tensor:
-    """E[x0 | x] of some slices."""
+def denoised(prior: Any, sigma: float, part: Part, x: Tensor, a: float = 1.0) -> Tensor:
+    """E[x0 | a x0 + a sigma n = x] of some slices."""
     if isinstance(prior, Bounded):
         prior = Bounded(prior.prior, part.of(prior.inside), prior.vacuum)
-    return cast(Tensor, prior.denoise(x / step.a if step.a != 1 else x, step.sigma))
+    return cast(Tensor, prior.denoise(x / a if a != 1 else x, sigma))
 
 
 def next_state(

@@ -174,6 +174,8 @@ def plan_memory(
     spillable = (spilled > 0 or slab < slices) and problem.A.device.type == "cpu"
     if spillable and forecast(slab, batch) > allowed:
         slab, on_disk = largest_slab(True), True
+        while batch < micro_batch and forecast(slab, min(2 * batch, micro_batch), on_disk) <= allowed:
+            batch = min(2 * batch, micro_batch)  # the disk made room for more
     needed = forecast(slab, batch, on_disk)
     if needed > allowed:
         advice = "a coarser grid (grid.voxel_mm)" if splittable else "a coarser grid (grid.voxel_mm) or fewer slices"

@@ -113,8 +113,13 @@ class SliceTV:
         del z, slope
         parts.change(fitted, xhat, residual)
         self.residual = math.sqrt(misfit2) / self._y_norm
-        settings = {"max_steps": self.cg_steps, "rtol": self.cg_rtol, "parts": parts}
-        x = conjugate_gradient(lambda x: parts.each(self._normal, x, halo=halo), residual, **settings).x
+        x = conjugate_gradient(
+            lambda p: parts.each(self._normal, p, halo=halo),
+            residual,
+            max_steps=self.cg_steps,
+            rtol=self.cg_rtol,
+            parts=parts,
+        ).x
         del residual
         parts.change(lambda _, x, xhat: x.add_(xhat), x, xhat)
         raised = parts.each(lambda part, x, u: self._d(x)[part.inner].add_(u[part.inner]), x, u, halo=halo)

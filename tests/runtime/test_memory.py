@@ -65,6 +65,8 @@ def test_dds_leaves_most_of_its_volumes_on_disk() -> None:
     assert (whole.on_disk, whole.forecast) == (False, 13 * VOLUME)
     tight = plan_memory(problem(), dds, 7 * VOLUME, 8)
     assert (tight.on_disk, tight.forecast, tight.slab) == (True, 7 * VOLUME, 16)
+    roomy = plan_memory(problem(), dds, 12 * VOLUME, 8, network_bytes_per_slice=VOLUME)
+    assert (roomy.on_disk, roomy.micro_batch, roomy.forecast) == (True, 4, 11 * VOLUME)
     joined = replace(problem(), A=ForwardDifference(Space(("z", "y", "x"), SHAPE), "z"))
     for refused, settings in ((problem(), {"samples": 2}), (problem(), {"reuse": True}), (joined, {})):
         with pytest.raises(MemoryLimitError):

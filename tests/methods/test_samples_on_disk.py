@@ -1,4 +1,4 @@
-"""DDS with its volumes on disk: the bits of DDS in memory, whole or resumed, for CT and MRI."""
+"""Samplers with TV between slices and volumes on disk: the bits of those in memory, whole or resumed, CT and MRI."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from operators.normalization import Normalization
 from recon3d.acquisitions.ct_checks import field_of_view
 from recon3d.errors import Interrupted
 from recon3d.grid import AffineGrid
-from recon3d.methods.dds import DDS
+from recon3d.methods import make_method
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.runner import CaseRun
 from recon3d.volume import Volume
@@ -48,15 +48,22 @@ class Prior:
         return x / (1 + sigma**2) + 0.01 * x.roll(1, -1)
 
 
-def solve(problem: Problem, run: Any, **settings: Any) -> np.ndarray:
-    method = DDS(steps=4, cg_steps=3, **settings)
+def solve(problem: Problem, run: Any, name: str = "dds", **settings: Any) -> np.ndarray:
+    method = make_method(name, {"steps": 4, "cg_steps": 3, **settings})
     with run:
         return method.reconstruct(problem, {"prior": Prior()}, run).volume.data
 
 
 @pytest.mark.parametrize("kind", ["ct", "mri"])
-@pytest.mark.parametrize("settings", [{}, {"hold": 2, "noise": "implied", "boundary": "circular"}])
-def test_the_bits_of_dds_in_memory(kind: str, settings: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"hold": 2, "noise": "implied", "boundary": "circular"},
+        {"name": "diffusion_mbir", "sigma_max": 3.0, "corrector_steps": 2},
+    ],
+)
+def test_the_bits_of_the_whole_in_memory(kind: str, settings: dict[str, Any], tmp_path: Path) -> None:
     problem = make_problem(kind)
     whole = CaseRun(seed=3)
     expected = solve(problem, whole, **settings)
