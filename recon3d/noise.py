@@ -101,7 +101,7 @@ def slice_energies(data: NDArray[Any], axis: int) -> Tensor:
     moved = np.moveaxis(data, axis, 0)
     parts = []
     for start in range(0, len(moved), SLICES_AT_ONCE):
-        part = np.ascontiguousarray(moved[start : start + SLICES_AT_ONCE])
+        part = np.require(moved[start : start + SLICES_AT_ONCE], requirements=("C", "W"))  # a mapped file is read-only
         part = part if part.dtype in (np.float32, np.float64) else part.astype(np.float64)
         parts.append(norm(torch.from_numpy(part), 1).square())
     return torch.cat(parts)

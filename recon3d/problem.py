@@ -20,14 +20,13 @@ from operators.mri.kspace import corner_noise
 from operators.normalization import Normalization
 from operators.reduce import norm
 from operators.series import Series, ViewSeries, series_norm, subspace
+from operators.slice_norm import largest_slice_norm, slice_axis
 from operators.space import BlockSpace, Space
 from recon3d.acquisitions import acquisition_for, frame_times_s
-from recon3d.errors import InputError, ModelError, ShapeError
+from recon3d.errors import DeviceError, InputError, ModelError, ShapeError
 from recon3d.grid import AffineGrid, Grid
 from recon3d.noise import NoiseModel, in_order
 from recon3d.scan import Scan
-from recon3d.solvers.data_step import slice_axis
-from recon3d.solvers.slice_norm import largest_slice_norm
 from recon3d.volume import Volume
 
 
@@ -322,8 +321,18 @@ def problem_for(
     ------
     InputError
         If the kind of scan is unknown or its data do not fit its acquisition.
+    DeviceError
+        If there is no such device.
     """
-    device = torch.device(device)
+    if not isinstance(scan, Scan):
+        raise InputError(
+            f"problem_for takes a Scan, got a {type(scan).__name__}: read one by recon3d.load, or make one of a volume "
+            "by recon3d.simulate."
+        )
+    try:
+        device = torch.device(device)
+    except RuntimeError:
+        raise DeviceError(f"A device is named cpu, cuda or cuda:N, got '{device}'.") from None
     A = acquisition_for(scan.kind)(scan, device, dtype)
     blocks = tuple(_tensor(block, device, dtype) for block in scan.blocks)
     y = Blocks(blocks) if isinstance(scan.data, tuple) else blocks[0]

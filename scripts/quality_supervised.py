@@ -77,7 +77,7 @@ def _tuning(case: Case) -> tuple[Any, Any]:
     from operators.mri.sampling import column_mask
     from recon3d.grid import AffineGrid
     from recon3d.scan import Scan
-    from recon3d.synthetic.mri import draw_mri
+    from recon3d.synthetic.mri_drawing import draw_mri
 
     drawn = draw_mri(case.anatomy, seed=case.seed, shape=SHAPE, coils=COILS, snr=SNR)  # type: ignore[arg-type]
     kspace = remove_oversampling(torch.from_numpy(drawn.kspace), -2, SHAPE[1]).numpy().transpose(1, 0, 2, 3)

@@ -3,7 +3,7 @@
 ``python scripts/quality.py ultrasound table`` scores every method at four strengths of haze; ``table METHOD ...`` adds
 columns to the store (RECON3D_QUALITY_STORE). ``tune METHOD SETTINGS`` scores settings, a JSON object, on RF of the
 training style; ``disk FOLDER`` adds drawn haze, of the training style, to the rotating disk of RECON3D_SAMPLE_DATA and
-draws it before and after.
+draws it before and after; ``flicker`` scores a cine whose tissue stands still, with and without a warm start.
 gCNR and CNR are of the envelope in decibels, chamber against muscle; KS is of the envelope of muscle to that of the
 clean RF; PSNR is of RF, relative to the peak of the clean RF.
 """
@@ -135,6 +135,26 @@ def tune(method: str, settings: dict[str, Any], seeds: tuple[int, ...] = (5, 6),
         print(method, settings, strength, mean, flush=True)
 
 
+def flicker(seed: int = 34, frames: int = 4, samples: int = 512) -> None:
+    """Still tissue behind haze that drifts and noise: by how many decibels muscle changes from frame to frame."""
+    truth = hazy_frames(seed, frames, samples=samples)
+    still = replace(truth, tissue=np.repeat(truth.tissue[:1], frames, axis=0))
+    rf, muscle = still.measured(0.2, seed), truth.muscle[0]
+    runs: dict[str, dict[str, Any]] = {
+        "hazy": {},
+        "wiener": {},
+        "dehaze": {"warm_start": 0.3},
+        "dehaze, each frame from noise": {"warm_start": None},
+    }
+    print("| method | change of muscle from frame to frame, dB | RF PSNR of the last frame, dB |\n|---|---|---|")
+    for name, settings in runs.items():
+        settings = settings | ({"samples": 1} if settings else {})
+        found = dehazed(rf, truth.grid, name.split(",")[0], settings)
+        db = 20 * np.log10(envelope(torch.from_numpy(found.astype(np.float64))).numpy() + FLOOR)[:, muscle]
+        change = float(np.mean(np.abs(np.diff(db, axis=0))))
+        print(f"| {name} | {change:.2f} | {rf_psnr_db(found[-1], still.tissue[-1]):.1f} |", flush=True)
+
+
 def disk(folder: Path) -> None:
     """Drawn haze added to the beamformed RF of the rotating disk: B-modes as measured, hazy and dehazed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -169,11 +189,13 @@ def disk(folder: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Print the part that is named: "table" (of some methods, or all), "tune" or "disk"."""
+    """Print the part that is named: "table" (of some methods, or all), "tune", "flicker" or "disk"."""
     torch.set_num_threads(int(os.environ.get("RECON3D_BENCHMARK_THREADS", "1")))
     part, *rest = arguments or ["table"]
     if part == "tune":
         tune(rest[0], json.loads(rest[1]) if len(rest) > 1 else {})
+    elif part == "flicker":
+        flicker()
     elif part == "disk":
         disk(Path(rest[0] if rest else "."))
     else:

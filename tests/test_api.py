@@ -10,6 +10,7 @@ import pytest
 
 import recon3d
 from recon3d.cli import main
+from recon3d.errors import ReconError
 from recon3d.grid import AffineGrid
 from recon3d.volume import Volume
 
@@ -57,3 +58,19 @@ def test_wrong_settings_are_told_as_in_configurations(truth: Volume) -> None:
         recon3d.reconstruct(problem, "tv", iteration=3)
     with pytest.raises(ValueError, match="did you mean 'sirt'"):
         recon3d.reconstruct(problem, "sirtt")
+
+
+def test_the_wrong_kind_of_thing_is_told_in_one_sentence(truth: Volume) -> None:
+    scan = recon3d.simulate(truth, {"views": 3})
+    problem = recon3d.problem_for(scan)
+    for call, said in (
+        (lambda: recon3d.reconstruct(scan, "fbp"), "takes a Problem, got a Scan"),  # type: ignore[arg-type]
+        (lambda: recon3d.reconstruct(problem, "dds", models="ct-axial"), "models maps roles to models"),  # type: ignore[arg-type]
+        (lambda: recon3d.problem_for("scan.h5"), "takes a Scan, got a str: read one by recon3d.load"),  # type: ignore[arg-type]
+        (lambda: recon3d.problem_for(truth), "make one of a volume by recon3d.simulate"),  # type: ignore[arg-type]
+        (lambda: recon3d.problem_for(scan, "gpu"), "named cpu, cuda or cuda:N, got 'gpu'"),
+        (lambda: recon3d.simulate(scan, {"views": 3}), "takes a Volume, got a Scan"),  # type: ignore[arg-type]
+        (lambda: recon3d.save(truth.data, "a.nii"), "got a ndarray: give an array its place"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ReconError, match=said):
+            call()

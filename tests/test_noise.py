@@ -12,7 +12,7 @@ import torch
 from operators.tomography import TomographyGeometry
 from recon3d.errors import InputError
 from recon3d.grid import AffineGrid
-from recon3d.noise import MODEL_ERROR
+from recon3d.noise import MODEL_ERROR, slice_energies
 from recon3d.problem import problem_for
 from recon3d.scan import Scan
 
@@ -78,3 +78,13 @@ def test_one_number_and_weights_of_zero() -> None:
 def test_impossible_noise(noise: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         problem_for(replace(ct_scan(), noise=noise))
+
+
+def test_data_that_may_not_be_written_are_read() -> None:
+    """As those of a mapped file are; one row, so that its slices lie in the file as they are wanted."""
+    scan = ct_scan()
+    data = np.ascontiguousarray(np.asarray(scan.data)[:, :1])
+    expected = slice_energies(data, -2)
+    data.flags.writeable = False
+    assert torch.equal(slice_energies(data, -2), expected)
+    assert float(expected[0]) == pytest.approx(float((data**2).sum()))

@@ -31,7 +31,9 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} of the output {path.name} does not exist: create it first.")
     if path.exists() and not overwrite:
-        raise OutputExistsError(f"The output {path} exists already: choose another name, or --force to replace it.")
+        raise OutputExistsError(
+            f"The output {path} exists already: choose another name, or replace it (--force; overwrite=True in Python)."
+        )
     return path
 
 

@@ -110,6 +110,11 @@ def save(obj: Volume | Scan, path: str | os.PathLike[str], *, overwrite: bool = 
     ------
     InputError, OutputExistsError, DiskFullError
     """
+    if not isinstance(obj, Volume | Scan):
+        raise InputError(
+            f"Files hold a Volume or a Scan, got a {type(obj).__name__}: give an array its place by "
+            "recon3d.Volume(data, grid)."
+        )
     path = Path(path)
     name, module = writer_for(path)
     _check_options(name, module.write, options)

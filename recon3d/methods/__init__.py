@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, cast
 
-from recon3d.errors import ConfigError
+from recon3d.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from recon3d.methods.base import Method, Reconstruction
@@ -101,10 +101,20 @@ def reconstruct(
     method : a name of `method_names()` with `settings`, or a ready `Method`
     models : models by role: loaded, by name, or by file; a role that is left out takes the first known one that fits
     run : progress and seed; silent with seed 0 by default
+
+    Raises
+    ------
+    InputError, ConfigError, ModelError
+        For anything but a problem, settings that the method does not have, and models that do not fit.
     """
     from recon3d.methods.roles import settled
+    from recon3d.problem import Problem
     from recon3d.run import SilentRun
 
+    if not isinstance(problem, Problem):
+        raise InputError(
+            f"reconstruct takes a Problem, got a {type(problem).__name__}: make one of a scan by recon3d.problem_for."
+        )
     asked = make_method(method, settings) if isinstance(method, str) else method
     chosen, found, reason = settled(asked, problem, models)
     run = run or SilentRun()

@@ -16,6 +16,7 @@ from recon3d.errors import ModelError
 from recon3d.methods.base import Method, Models, Reconstruction
 from recon3d.methods.candidates import CANDIDATES, Candidate
 from recon3d.methods.measured import measured
+from recon3d.priors.interpolator import Interpolator
 from recon3d.priors.reconstructor import Reconstructor
 from recon3d.problem import Problem
 from recon3d.run import Run
@@ -108,9 +109,14 @@ def seconds_per_gram(problem: Problem) -> float:
 
 
 def seconds_per_network(problem: Problem, model: Any) -> float:
-    """One pass over all slices, from one over a single micro-batch."""
+    """One pass over all slices, from one over a single micro-batch; or over a cube, from one over a small tile."""
     if isinstance(model, Reconstructor):
         return _seconds(lambda: model(problem.slab(0, 1))) * problem.domain.shape[-3]
+    if isinstance(model, Interpolator):
+        tile = [min(side, 32) for side in problem.domain.shape]
+        x, seen = (torch.zeros((1, *channels, *tile), device=model.device) for channels in ((), (2,)))
+        tiles = math.prod(problem.domain.shape) / math.prod(tile)
+        return _seconds(lambda: model.denoise(x, model.card.sigma_max, seen)) * tiles
     slices = math.prod(problem.domain.shape[:-2])
     batch = getattr(model, "micro_batch", 1)
     x = torch.zeros((batch, *problem.domain.shape[-2:]), dtype=problem.domain.dtype, device=problem.A.device)

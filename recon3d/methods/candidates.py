@@ -56,6 +56,7 @@ RED_PSM = Candidate("red_psm", grams=300.0, networks=25)
 SLIDING_WINDOW = Candidate("sliding_window", grams=50.0)
 POCS = Candidate("pocs", grams=5000.0)
 MSSA = Candidate("mssa", grams=60000.0)
+SEISFUSION = Candidate("seisfusion", grams=60000.0, networks=1)
 
 CANDIDATES: dict[str, list[Candidate]] = {
     "complete CT": [FBP],
@@ -71,8 +72,8 @@ CANDIDATES: dict[str, list[Candidate]] = {
     "other series": [PSM, SLIDING_WINDOW],
     "complete traces": [POCS],
     "traces in a pattern": [Candidate("fx_prediction", grams=1000.0), POCS],
-    "traces with a wide gap": [MSSA, POCS],
-    "scattered traces": [POCS],
+    "traces with a wide gap": [SEISFUSION, MSSA, POCS],
+    "scattered traces": [SEISFUSION, POCS],
     "ultrasound": [Candidate("das")],
     "beamformed": [Candidate("wiener")],
     "noisy volume": [
@@ -86,7 +87,7 @@ CANDIDATES: dict[str, list[Candidate]] = {
 """By the situation of `recon3d.methods.measured`. Settings are those of the recipes in `configs/`.
 
 Not here, because something else is ahead of it in docs/quality.md: DiffusionMBIR (DDS comes as far with a fortieth of
-the calls), SeisFusion (MSSA and POCS until better weights ship), RED-PSM for MRI series (PSM with total variation)."""
+the calls), RED-PSM for MRI series (PSM with total variation)."""
 
 
 def classical_for(problem: Problem) -> tuple[str, dict[str, Any]]:

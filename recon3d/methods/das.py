@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from operators.linear import Adjoint, Composition, LinearOperator
 from operators.ultrasound import BornModel, Frames, decibels, envelope
-from recon3d.errors import InputError
+from recon3d.errors import ConfigError, InputError
 from recon3d.methods.base import Method, Models, Reconstruction
 from recon3d.problem import Problem
 from recon3d.run import Run
@@ -25,9 +25,12 @@ class DelayAndSum(Method):
     """
 
     name: ClassVar[str] = "das"
-    summary: ClassVar[str] = "ultrasound: delay-and-sum beamforming, coherent compounding, coherence factor"
+    summary: ClassVar[str] = "ultrasound: delay-and-sum beamforming, compounding, coherence factor"
 
     coherence: Literal["none", "factor"] = Field("none", description="factor: weight by the coherence of the elements")
+    compounding: Literal["coherent", "incoherent"] = Field(
+        "coherent", description="of transmits: sum with their phase, or mean of their envelopes (smoother speckle)"
+    )
     image: Literal["decibel", "envelope", "iq"] = Field(
         "decibel", description="decibel: B-mode; iq: complex, to go on with"
     )
@@ -40,16 +43,18 @@ class DelayAndSum(Method):
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         born, demodulation, frames = parts_of(problem.A, problem.name)
         y = problem.y if frames else problem.y[None]
+        parts = self._compounded(born)
         first, state = run.begin(len(y), {"iq": torch.zeros((len(y), *born.domain.shape), dtype=born.domain.dtype)})
         iq = state["iq"]
         assert isinstance(iq, Tensor)
         for k in range(first, len(y)):
             data = demodulation(y[k]) if demodulation is not None else y[k]
-            if self.coherence == "factor":
-                image, factor = born.coherence(data)
-                iq[k] = image * factor
+            if len(parts) == 1:
+                iq[k] = self._beamformed(born, data)
             else:
-                iq[k] = born.delay_and_sum(data)
+                envelopes = torch.stack([self._beamformed(one, data[t : t + 1]).abs() for t, one in enumerate(parts)])
+                reached = (envelopes > 0).sum(0)
+                iq[k] = (envelopes.sum(0) / reached.clamp_min(1)).to(iq.dtype)
             if not run.step(k, {"iq": iq}, {}):
                 break
         image = iq if frames else iq[0]
@@ -57,6 +62,22 @@ class DelayAndSum(Method):
             raise InputError(f"No echo of '{problem.name}' reaches the grid: check depths, first samples and the grid.")
         facts = {"brightest": float(image.abs().max())}
         return Reconstruction(self._volume(problem, image), facts=facts)
+
+    def _compounded(self, born: BornModel) -> list[BornModel]:
+        """What is beamformed on its own: all transmits at once, or each."""
+        if self.compounding == "coherent":
+            return [born]
+        if self.image == "iq":
+            raise ConfigError(
+                "method.compounding=incoherent leaves no phase for method.image=iq: take image=envelope or decibel."
+            )
+        return [cast(BornModel, born.subset("transmit", [t])) for t in range(born.range.shape[0])]
+
+    def _beamformed(self, born: BornModel, data: Tensor) -> Tensor:
+        if self.coherence == "none":
+            return born.delay_and_sum(data)
+        image, factor = born.coherence(data)
+        return image * factor
 
     def _volume(self, problem: Problem, image: Tensor) -> Volume:
         units = problem.units

@@ -17,10 +17,11 @@ from recon3d.methods.dehaze_published import published_draw
 from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.sampling.grids import Step, lambda_grid
-from recon3d.sampling.joint import Belief, Companded, joint_sample, joint_step, pigdm_step
+from recon3d.sampling.joint import joint_sample
 from recon3d.sampling.noise import counter_noise
 from recon3d.sampling.posterior import tweedie
 from recon3d.solvers.clutter import levels
+from recon3d.solvers.two_sources import Belief, Companded, joint_step, pigdm_step
 from recon3d.solvers.windows import add_window, total_weight, windows
 
 TISSUE, HAZE, STATES = 0, 1, 2
@@ -82,7 +83,8 @@ class Dehaze(Method):
         strength = max(haze / max(tissue, 1e-30), LEAST_STRENGTH) if self.strength is None else self.strength
         scale = TISSUE_LEVEL / (tissue or haze)
         strength *= TISSUE_LEVEL / HAZE_LEVEL
-        y = beams.rf * scale
+        measured = beams.rf * scale
+        y = measured.clamp(-1.0, 1.0)  # what priors know; what a bright target has beyond is tissue
         space = BeamSpace.of(beams.turns_of_rf, beams.depth_step_mm, beams.pitch_mm)
         beyond = y.shape[-2] + MARGIN[0], y.shape[-1] + y.shape[-1] % 2 + MARGIN[1]
         spectra = Spectra.drawn(space, beyond, DRAWN)
@@ -98,16 +100,18 @@ class Dehaze(Method):
             found = draw.published(y[frame], seed) if self.guidance == "published" else draw(y[frame], before, seed)
             signals = torch.stack([draw.where.signal(u) for u in found])
             signals[HAZE] *= strength
+            signals[TISSUE] += measured[frame] - y[frame]
             away = signals - state["mean"][:, frame]
             state["mean"][:, frame] += away / (sample + 1)
             state["deviation"][frame] += (away * (signals - state["mean"][:, frame]))[TISSUE]
             state["before"] = found
-            misfit = float((y[frame] - signals.sum(0)).norm() / y[frame].norm())
-            if not run.step(index, state, {"residual": misfit, "haze": float(signals[HAZE].std() / y[frame].std())}):
+            misfit = float((measured[frame] - signals.sum(0)).norm() / measured[frame].norm())
+            told = {"residual": misfit, "haze": float(signals[HAZE].std() / measured[frame].std())}
+            if not run.step(index, state, told):
                 break
         x, h = state["mean"] / scale
         facts = {"strength": strength, "haze_share": float(h.norm() / beams.rf.norm())}
-        others = {"haze": beams.volume(h, "rf")}
+        others = {"haze": beams.volume(h, self.image)}
         if self.image == "rf":
             others["b-mode"] = beams.volume(x, "decibel")
         spread = None

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recon3d.sampling.joint import Coordinates
 from recon3d.sampling.noise import counter_noise
+from recon3d.solvers.two_sources import Coordinates
 
 S, STEPS, LAST = 25.0, 200, 1e-3
 WARM = 0.8

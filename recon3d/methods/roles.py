@@ -34,6 +34,8 @@ def models_for(
         If a model does not fit (each misfit is named), or none does.
     """
     given = given or {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"models maps roles to models, e.g. {{'prior': 'ct-axial'}}, got {given!r}.")
     strangers = sorted(set(given) - set(method.needed))
     if strangers:
         roles = ", ".join(method.needed) or "none"

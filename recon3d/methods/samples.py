@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from operators.slice_norm import slice_axis
 from operators.slices import SliceSampling
 from operators.tomography import RayTransform, filtered_backprojection
 from recon3d.errors import ModelError
@@ -22,7 +23,6 @@ from recon3d.sampling.ddim import ddim, noise_in
 from recon3d.sampling.grids import Step
 from recon3d.sampling.noise import counter_noise
 from recon3d.solvers.cg import conjugate_gradient
-from recon3d.solvers.data_step import slice_axis
 from recon3d.solvers.parts import ALL, WHOLE, Part, Parts
 
 START_STEPS = 10

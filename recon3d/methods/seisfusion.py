@@ -30,7 +30,8 @@ class SeisFusion(Method):
 
     One network sees the noisy cube, the recorded traces and their mask. There is one state of the whole cube: at each
     level the answers of overlapping tiles are blended before the step is taken, so tiles cannot drift apart. The mean
-    is E[x0 | traces], the answer to pure noise; one draw lies about 3 dB below it.
+    is E[x0 | traces], the answer to pure noise; one draw lies about 3 dB below it. Hidden recorded traces tell how much
+    to take of what the network adds to the first guess; draws are moved by the rest, which leaves their spread.
     """
 
     name: ClassVar[str] = "seisfusion"
@@ -108,13 +109,16 @@ class SeisFusion(Method):
             if not run.step(index, state, {"misfit": misfit, "sigma": step.sigma}):
                 x = x0
                 break
+        cube = expected
         if self.result == "samples":
-            expected = samples.state["mean"] if samples.state and samples.done else x
+            cube = samples.state["mean"] if samples.state and samples.done else x
         spread = None
         if samples.state and samples.done > 1:
             spread = (samples.state["deviation"] / (samples.done - 1)).sqrt() * task.normalization.scale
-        calls = self.samples * len(samples.grid)
-        return finish_cube(problem, task.physical(expected), spread, calls=calls)
+        share = denoiser.share(samples.grid[0].sigma, run.seed)
+        cube = cube - (1 - share) * (expected - denoiser.guess)
+        calls = self.samples * len(samples.grid) + (denoiser.trial is not None)
+        return finish_cube(problem, task.physical(cube), spread, calls=calls, network_share=round(share, 3))
 
     def _grid(self, card: Any) -> list[Step]:
         """Noise levels of a sample; of an expected cube without a spread the first alone matters."""

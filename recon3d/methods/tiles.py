@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from recon3d.priors.interpolator import FusedInterpolator, Interpolator
-from recon3d.solvers.gaps import first_guess
+from recon3d.sampling.noise import counter_noise
+from recon3d.solvers.gaps import tried_guess
 from recon3d.solvers.windows import add_window, total_weight, windows
 
 
@@ -23,13 +24,24 @@ class TiledDenoiser:
     data, live : recorded traces with zeros elsewhere, (crossline, inline, sample), and their mask, 1 or 0,
         (crossline, inline, 1)
     tile, overlap : sides of a tile, and the least share that neighbours have in common
+    guess : the traces with their gaps filled, where this is known
     """
 
     def __init__(
-        self, model: Any, data: Tensor, live: Tensor, tile: tuple[int, int, int], overlap: float, batch: int = 1
+        self,
+        model: Any,
+        data: Tensor,
+        live: Tensor,
+        tile: tuple[int, int, int],
+        overlap: float,
+        batch: int = 1,
+        guess: Tensor | None = None,
     ) -> None:
         self.model, self.live, self.batch = model, live, batch
-        self.guess = first_guess(data, live) if self.guesses else data
+        self.tile, self.overlap, self.trial = tile, overlap, None
+        if guess is None and self.guesses:
+            guess, self.trial = tried_guess(data, live)
+        self.guess = data if guess is None else guess
         self.tiles = windows(data.shape, tile, overlap)
         self.weight = total_weight(data.shape, self.tiles, data.device)
         self.calls = 0
@@ -71,6 +83,18 @@ class TiledDenoiser:
         if self.guesses:
             return self.guess + sigma * noise
         return math.hypot(1.0, sigma) * noise
+
+    def share(self, sigma: float, seed: int) -> float:
+        """How much of the model's correction of the first guess to take: what suits traces that are hidden for that.
+
+        Nothing where none can be hidden, and all of a model that corrects no guess.
+        """
+        if self.trial is None:
+            return float(not self.guesses)
+        trial, shown = self.trial, self.trial.shown
+        tried = TiledDenoiser(self.model, shown * trial.data, shown, self.tile, self.overlap, guess=trial.guess)
+        noise = counter_noise(tuple(trial.guess.shape), seed=seed, dtype=self.guess.dtype, device=self.guess.device)
+        return trial.share(tried(tried.start(sigma, noise), sigma))
 
     def notes(self) -> list[str]:
         """What a person should know of the gaps: tiles that hold no trace at all show what the model makes up."""

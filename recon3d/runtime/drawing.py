@@ -9,7 +9,7 @@ from typing import Any
 from recon3d.errors import ConfigError, InputError, OutputExistsError
 from recon3d.io.atomic import atomic_path
 from recon3d.runtime.device import set_threads
-from recon3d.synthetic.mri import draw_folders, write_fastmri
+from recon3d.synthetic.mri_drawing import draw_folders, write_fastmri
 
 
 def draw_mri_folders(
@@ -30,7 +30,7 @@ def draw_mri_folders(
     threads : CPU threads; the cores allotted by default
     overwrite : go on although a set has files; those of the same names are replaced
     progress : called with volumes done and volumes in all
-    settings : of `recon3d.synthetic.mri.draw_folders`
+    settings : of `recon3d.synthetic.mri_drawing.draw_folders`
 
     Raises
     ------

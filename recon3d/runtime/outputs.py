@@ -23,6 +23,7 @@ from recon3d.io.nifti import check_even_times
 from recon3d.io.parts import magnitude, phase
 from recon3d.methods.base import Reconstruction
 from recon3d.problem import Problem
+from recon3d.runtime.b_modes import RANGE_DB, b_modes
 from recon3d.runtime.evidence import NOTES, Evidence
 from recon3d.runtime.record import sibling, write_record
 from recon3d.volume import Volume
@@ -78,7 +79,7 @@ def write_result(
     from recon3d.report.html import case_report
     from recon3d.report.pictures import three_planes
     from recon3d.report.seismic import survey_sheet
-    from recon3d.report.ultrasound import b_modes
+    from recon3d.report.ultrasound import b_mode_sheet
 
     written: list[Path] = []
     with ExitStack() as outputs:  # files get their names when it ends, the last entered first
@@ -89,7 +90,7 @@ def write_result(
 
         write_record(temporary(sibling(output, ".recon.json")), record, overwrite=True)
         if isinstance(result.volume.grid, BeamGrid) or "b-mode" in result.others:
-            temporary(sibling(output, ".png")).write_bytes(b_modes(result))
+            temporary(sibling(output, ".png")).write_bytes(b_mode_sheet(b_modes(result), RANGE_DB))
         elif isinstance(result.volume.grid, AffineGrid):
             temporary(sibling(output, ".png")).write_bytes(three_planes(result.volume))
             if _moves(result.volume.data.ndim, len(result.volume.data)):
@@ -144,7 +145,7 @@ def _moves(axes: int, frames: int) -> bool:
 def beside(output: Path, name: str) -> Path:
     """The file of another volume beside the output: ``a.nii.gz`` and "null space" give ``a.null-space.nii.gz``."""
     word = name.replace(" ", "-")
-    for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".npy", ".sgy", ".segy"):
+    for suffix in (".nii.gz", ".nii", ".h5", ".hdf5", ".dcm", ".npy", ".sgy", ".segy"):
         if output.name.endswith(suffix):
             return sibling(output, f".{word}{suffix}")
     return output.with_name(f"{output.name}.{word}")

@@ -14,7 +14,6 @@ from operators.linear import LinearOperator
 from operators.mri.kspace import corner_samples, noise_of, sampled
 from operators.space import AnySpace, Space
 from recon3d.acquisitions.ct_checks import field_of_view
-from recon3d.acquisitions.stack import AXIS, is_stack, slab_of
 from recon3d.config import GridConfig, ReconstructConfig, SeriesConfig
 from recon3d.errors import ShapeError
 from recon3d.io.stored import StoredScan
@@ -22,6 +21,7 @@ from recon3d.methods.base import Method
 from recon3d.noise import in_order, slice_energies
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.scans import prepared
+from recon3d.runtime.stack import AXIS, is_stack, slab_of
 from recon3d.scan import Scan
 
 SHARE = 4
@@ -102,7 +102,7 @@ class Slabs:
             if "photons" in scan.noise:
                 energies.append(slice_energies(data, AXIS))
             if scan.kind == "mri":
-                kspace = torch.from_numpy(np.ascontiguousarray(data))
+                kspace = torch.from_numpy(np.require(data, requirements=("C", "W")))
                 corners.append(corner_samples(kspace).to(torch.complex64))
                 measured.append(sampled(kspace))
         if energies:

@@ -74,7 +74,7 @@ def _uniform(key: np.uint64, count: int) -> float:
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     h = h ^ (h >> np.uint64(31))
-    return (np.float64(h >> np.uint64(11)) + 0.5) * (1.0 / 9007199254740992.0)
+    return (np.float64(h >> np.uint64(12)) + 0.5) * (1.0 / 4503599627370496.0)  # 52 bits: with 53, one may round to 1
 
 
 _CENTRE = 0.425
@@ -151,7 +151,7 @@ def _drawn_on(keys: Tensor, length: int, dtype: torch.dtype) -> Tensor:
             h = (h ^ _shifted(h, 30)) * _signed(0xBF58476D1CE4E5B9)
             h = (h ^ _shifted(h, 27)) * _signed(0x94D049BB133111EB)
             h = h ^ _shifted(h, 31)
-            u = (_shifted(h, 11).double() + 0.5) * (1.0 / 9007199254740992.0)
+            u = (_shifted(h, 12).double() + 0.5) * (1.0 / 4503599627370496.0)
             part.copy_(torch.special.ndtri(u))
     return drawn
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from operators.linear import LinearOperator
 from operators.reduce import inner, norm
-from operators.space import Element, Space
+from operators.slice_norm import slice_axis
+from operators.space import Element
 from recon3d.solvers.cg import conjugate_gradient
 
 __all__ = ["CovarianceStep", "LeastSquaresStep"]
@@ -99,14 +100,3 @@ class CovarianceStep:
 
     def _data_covariance(self, w: Tensor) -> Tensor:
         return self.A(self.covariance(self.A.H(w))).add(w, alpha=self.noise_std**2)
-
-
-def slice_axis(A: LinearOperator) -> int | None:
-    """The axis of the data that counts slices, where each slice of (z, y, x) is a problem of its own; else None."""
-    domain, data = A.domain, A.range
-    if not isinstance(domain, Space) or not isinstance(data, Space) or domain.axes[0] != "z":
-        return None
-    slab = A.restrict("z", 0, 1)
-    if slab is None or data.shape[data.axes.index(slab.range_axis)] != domain.shape[0]:
-        return None
-    return data.axes.index(slab.range_axis)

@@ -2,12 +2,14 @@
 
 How much of each way is taken is what would have been best on recorded traces that are hidden for that: single ones for
 narrow gaps, and for wide gaps holes of their shape at other places. This is stacking (Wolpert, Neural Networks 5 (1992)
-241) with weights that are not negative (Breiman, Machine Learning 24 (1996) 49).
+241) with weights that are not negative (Breiman, Machine Learning 24 (1996) 49). The same hidden traces tell how
+much of a network's correction of the guess to take.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 
 import torch
@@ -22,7 +24,7 @@ from recon3d.solvers.prediction import decimation, predicted_fill
 from recon3d.solvers.rank_reduction import low_rank_fill
 from recon3d.solvers.windows import Window, in_windows
 
-__all__ = ["blend_weights", "first_guess"]
+__all__ = ["Trial", "first_guess", "trial", "tried_guess"]
 
 ITERATIONS = (100, 25)
 """Of POCS: many suit smooth layers, few broken ones."""
@@ -38,6 +40,41 @@ SINGLES = 0.1
 """Share of the traces that are hidden one by one."""
 LEAST = 0.01
 """Weight below which a way is not worth its time."""
+SURE = 2.0
+"""Standard errors by which a correction of the guess must help."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A window of a cube in which recorded traces are hidden, and the first guess of them.
+
+    Attributes
+    ----------
+    data, shown : the traces (x, y, t), and the mask (x, y, 1) without those that are hidden
+    hidden : those, (x, y), bool
+    guess : what is shown, with the gaps filled
+    narrow, wide : weights of each way to fill narrow and wide gaps
+    """
+
+    data: Tensor
+    shown: Tensor
+    hidden: Tensor
+    guess: Tensor
+    narrow: list[float]
+    wide: list[float]
+
+    def share(self, answer: Tensor) -> float:
+        """How much of a correction of the guess to take, in [0, 1]: what suits the hidden traces, less what is unsure.
+
+        Least squares, minus `SURE` standard errors as if hidden traces were independent; 0 where that is negative.
+        """
+        correction, missed = (cube[self.hidden] - self.guess[self.hidden] for cube in (answer, self.data))
+        fits, sizes = ((correction * other).sum(-1).double() for other in (missed, correction))
+        if len(sizes) < 2 or not sizes.any():
+            return 0.0
+        best = fits.sum() / sizes.sum()
+        error = (fits - best * sizes).norm() / sizes.sum()
+        return float((best - SURE * error).clamp(0, 1))
 
 
 def first_guess(data: Tensor, live: Tensor) -> Tensor:
@@ -50,18 +87,23 @@ def first_guess(data: Tensor, live: Tensor) -> Tensor:
     ----------
     data, live : recorded traces with zeros elsewhere, (x, y, t), and their mask, 1 or 0, (x, y, 1)
     """
+    return tried_guess(data, live)[0]
+
+
+def tried_guess(data: Tensor, live: Tensor) -> tuple[Tensor, Trial | None]:
+    """The first guess, and how it does on hidden traces; of regular gaps None, since hiding would break the pattern."""
     axes = decimation(live[..., 0] > 0)
     if axes is not None:
         for axis, (lines, period) in enumerate(axes):
             moved = predicted_fill(data.movedim(axis, 0), lines, period, length=5, window=(32, 16, 64))
             data = moved.movedim(0, axis)
-        return data
-    gaps = wide_gaps(live[..., 0] > 0)
+        return data, None
+    gaps, tried = wide_gaps(live[..., 0] > 0), trial(data, live)
     blend = torch.zeros_like(data)
-    for way, narrow, wide in zip(_ways(data, live, gaps), *blend_weights(data, live), strict=True):
+    for way, narrow, wide in zip(_ways(data, live, gaps), tried.narrow, tried.wide, strict=True):
         if narrow or wide:
             blend += torch.where(gaps, wide, narrow)[..., None] * way()
-    return torch.where(live > 0, data, blend)
+    return torch.where(live > 0, data, blend), tried
 
 
 def _ways(data: Tensor, live: Tensor, gaps: Tensor) -> list[Callable[[], Tensor]]:
@@ -90,8 +132,8 @@ def _pocs(data: Tensor, live: Tensor, start: Tensor | None = None, *, iterations
     return in_windows(data, WINDOW, OVERLAP, solve)
 
 
-def blend_weights(data: Tensor, live: Tensor) -> tuple[list[float], list[float]]:
-    """Of each way, in narrow and in wide gaps: best for the traces of one window that are hidden and found again."""
+def trial(data: Tensor, live: Tensor) -> Trial:
+    """Traces of one window are hidden and found again, by the weights of each way that are best for them."""
     recorded = live[..., 0] > 0
     gaps = wide_gaps(recorded)
     part = _trial_window(gaps, recorded, data.shape)
@@ -100,10 +142,14 @@ def blend_weights(data: Tensor, live: Tensor) -> tuple[list[float], list[float]]
     singles = torch.rand(recorded.shape, generator=torch.Generator().manual_seed(0)).to(live.device) < SINGLES
     singles &= recorded & ~holes & (~recorded & ~gaps).any()
     shown = live * ~(holes | singles)[..., None]
-    found = [way() for way in _ways(data * shown, shown, wide_gaps(shown[..., 0] > 0) & gaps.any())]
-    narrow, wide = (_best_blend([cube[where] for cube in found], data[where]) for where in (singles, holes))
+    gaps = wide_gaps(shown[..., 0] > 0) & gaps.any()
+    found = [way() for way in _ways(data * shown, shown, gaps)]
     alone = [0.0] * (len(found) - 1)
-    return narrow or [1.0, *alone], wide or [*alone, 1.0]
+    narrow = _best_blend([cube[singles] for cube in found], data[singles]) or [1.0, *alone]
+    wide = _best_blend([cube[holes] for cube in found], data[holes]) or [*alone, 1.0]
+    blend = sum(torch.where(gaps, w, n)[..., None] * cube for n, w, cube in zip(narrow, wide, found, strict=True))
+    guess = torch.where(shown > 0, data, blend)
+    return Trial(data, shown, holes | singles, guess, narrow, wide)
 
 
 def _trial_window(gaps: Tensor, recorded: Tensor, shape: Sequence[int]) -> Window:

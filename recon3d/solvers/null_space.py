@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from operators.linear import LinearOperator
+from operators.slice_norm import slice_axis
 from operators.space import Element
 from recon3d.solvers.cg import conjugate_gradient
-from recon3d.solvers.data_step import slice_axis
 
 __all__ = ["least_squares_change", "undetermined"]
 

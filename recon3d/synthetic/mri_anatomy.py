@@ -15,8 +15,8 @@ from recon3d.grid import AffineGrid
 from recon3d.synthetic.anatomy.fields import smooth_field
 from recon3d.synthetic.anatomy.shapes import Tissue, rotation
 from recon3d.synthetic.ct import Frame, blank_canvas, check_request, draw_body, draw_limbs
-from recon3d.synthetic.mri import TISSUES as MEASURED
-from recon3d.synthetic.mri import brain_labels, knee_labels
+from recon3d.synthetic.mri_drawing import TISSUES as MEASURED
+from recon3d.synthetic.mri_drawing import brain_labels, knee_labels
 from recon3d.volume import Volume
 
 Floats = NDArray[np.float32]
@@ -24,7 +24,7 @@ Labels = NDArray[np.uint8]
 Size = tuple[int, int, int]
 Lengths = tuple[float, float, float]
 
-# Proton density, T1 and T2 in seconds: those of `recon3d.synthetic.mri` and what a whole body has besides.
+# Proton density, T1 and T2 in seconds: those of `recon3d.synthetic.mri_drawing` and what a whole body has besides.
 TISSUES = {
     **MEASURED,
     "skin": (0.70, 0.9, 0.035),
@@ -175,7 +175,7 @@ def _fold(
 
 
 def _placed(family: str, shape: Size, voxel: Lengths, rng: np.random.Generator) -> Labels:
-    """A head or knee of `recon3d.synthetic.mri`, drawn for a field of its own and put somewhere into the frame."""
+    """A head or knee of `mri_drawing`, drawn for a field of its own and put somewhere into the frame."""
     field_mm = rng.uniform(185, 250) if family == "brain" else rng.uniform(125, 175)
     side = int(np.clip(round(field_mm / (voxel[1] * 2)), 32, 400))  # drawn twice as fine
     drawn = (brain_labels if family == "brain" else knee_labels)((shape[0], side, side), rng)

@@ -60,6 +60,8 @@ def simulate(
     ConfigError
         If the kind or a setting is unknown.
     """
+    if not isinstance(volume, Volume):
+        raise InputError(f"simulate takes a Volume, got a {type(volume).__name__}: read one by recon3d.load.")
     settings = dict(settings)
     from recon3d.synthetic.dynamic_scans import SERIES  # which builds on this module
 

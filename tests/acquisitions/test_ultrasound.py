@@ -9,7 +9,7 @@ import torch
 from operators.testing import adjoint_error
 from recon3d.acquisitions.ultrasound import clipped_share, doubts, sound_speed_m_s, with_settings
 from recon3d.beams import image_grid, points_mm, scan_converted
-from recon3d.errors import InputError
+from recon3d.errors import ConfigError, InputError
 from recon3d.grid import AffineGrid, BeamGrid
 from recon3d.methods import reconstruct
 from recon3d.problem import problem_for
@@ -52,6 +52,19 @@ def test_frames_are_beamformed_one_by_one():
     result = reconstruct(problem_for(series), "das").volume
     assert result.data.shape[0] == 2
     assert result.data[1].max() == pytest.approx(-6.02, abs=0.01)
+
+
+def test_incoherent_compounding_adds_envelopes():
+    """The same wave twice, its echoes of opposite sign: they cancel as waves, their envelopes do not."""
+    one = scan()
+    twice = {"focus_mm": np.full(2, np.inf), "polar_rad": np.zeros(2), "first_sample_s": np.zeros(2)}
+    two = replace(one, data=np.concatenate([one.data, -one.data]), acquisition={**one.acquisition, **twice})
+    single = reconstruct(problem_for(one), "das", image="envelope").volume.data
+    together = reconstruct(problem_for(two), "das", image="envelope", compounding="incoherent").volume.data
+    assert np.allclose(together, single, atol=1e-5 * single.max())
+    assert np.abs(reconstruct(problem_for(two), "das", image="iq").volume.data).max() < 1e-5 * single.max()
+    with pytest.raises(ConfigError, match="leaves no phase"):
+        reconstruct(problem_for(two), "das", image="iq", compounding="incoherent")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from recon3d.grid import AffineGrid
 from recon3d.io import load, save
 from recon3d.scan import Scan
-from recon3d.synthetic.mri import draw_mri, write_fastmri
+from recon3d.synthetic.mri_drawing import draw_mri, write_fastmri
 from recon3d.volume import Volume
 
 Cli = Callable[..., Any]

@@ -42,6 +42,10 @@ def test_beams_become_pictures_where_the_file_holds_them(cli: Callable[..., Any]
         assert picture.shape[0] == 3
         assert picture.grid.voxel_mm[1] == pytest.approx(0.03, rel=0.01)
     assert Path("nifti.png").exists()
+    short = ("method.samples=1", "method.steps=2", "method.image=decibel")
+    answer = cli("reconstruct", "cine.h5", "haze.dcm", "--config", "ultrasound-dehaze", *short)
+    assert answer.code == 0, answer.err
+    assert recon3d.load("haze.haze.dcm").shape == picture.shape
     answer = cli("reconstruct", "cine.h5", "rf.nii.gz", "method=wiener")
     assert answer.code == 2
     assert "set method.image=decibel" in answer.sentence

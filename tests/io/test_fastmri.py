@@ -6,7 +6,7 @@ from recon3d.io.fastmri import acquired_columns
 from recon3d.io.formats import format_for, load
 from recon3d.io.mrd_header import parse_header
 from recon3d.io.parts import magnitude, phase
-from recon3d.synthetic.mri import draw_mri, write_fastmri
+from recon3d.synthetic.mri_drawing import draw_mri, write_fastmri
 
 h5py = pytest.importorskip("h5py")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -102,6 +102,20 @@ def test_low_frequencies_come_first() -> None:
     chosen = order(solve(mri_problem(coils=1), particles=32, start=1, budget=7))
     assert chosen[0] == 8
     assert set(chosen) == {5, 6, 7, 8, 9, 10, 11}
+
+
+@pytest.mark.parametrize("guidance", ["cg", "gradient"])
+def test_nothing_is_drawn_where_no_coil_sees(guidance: str) -> None:
+    problem = mri_problem()
+    maps = cast("CartesianEncoding", problem.A).maps[0].clone()
+    maps[..., :5] = 0
+    A = CartesianEncoding(maps)
+    blind = replace(problem, A=A, y=A(torch.ones(SHAPE, dtype=torch.complex128)))
+    result = solve(blind, guidance=guidance, weight=1.0)
+    assert not result.volume.data[..., :5].any()
+    assert result.volume.data[..., 5:].all()
+    assert result.uncertainty is not None
+    assert not result.uncertainty.data[..., :5].any()
 
 
 @pytest.mark.parametrize("guidance", ["cg", "gradient"])

@@ -16,6 +16,7 @@ import recon3d.methods.auto as module
 from operators.linear import Identity
 from operators.mri import CartesianEncoding
 from operators.normalization import Normalization
+from operators.seismic import trace_mask
 from operators.space import Space
 from operators.tomography import ImageGrid, Projector, TomographyGeometry
 from recon3d.grid import AffineGrid
@@ -24,8 +25,11 @@ from recon3d.methods.auto import Auto, seconds_of
 from recon3d.methods.candidates import classical_for
 from recon3d.methods.roles import settled
 from recon3d.noise import NoiseModel
-from recon3d.problem import Problem
+from recon3d.priors import load_model
+from recon3d.problem import Problem, problem_for
 from recon3d.run import SilentRun
+from recon3d.synthetic.seismic_masks import masked
+from recon3d.synthetic.seismic_scoring import scoring_cube
 
 
 def ct(views: int, arc_deg: float = 180.0, side: int = 24) -> Problem:
@@ -175,3 +179,13 @@ def test_the_classical_method_beside_a_learned_one() -> None:
     assert classical_for(ct(6)) == ("tv", {"iterations": 100})
     assert classical_for(ct(30))[0] == "fbp"
     assert classical_for(mri(4))[0] == "l1_wavelet"
+
+
+def test_gaps_between_traces_are_for_seisfusion_where_there_is_the_time() -> None:
+    """The shipped interpolator fits and is timed on a tile."""
+    live = trace_mask("gap", (12, 12), 0.4, np.random.default_rng(0))
+    problem = problem_for(masked(scoring_cube("folded", (12, 12, 16), 1), live))
+    shipped = {"interpolator": load_model("seismic-cubes")}
+    assert Auto(budget="1h").settle(problem, shipped)[0].name == "seisfusion"
+    assert Auto().settle(problem, shipped)[0].name == "seisfusion"
+    assert Auto(budget="0.0001").settle(problem, shipped)[0].name == "pocs"

@@ -14,7 +14,7 @@ from recon3d.io.formats import load
 from recon3d.methods import reconstruct
 from recon3d.problem import problem_for
 from recon3d.scan import Scan
-from recon3d.synthetic.mri import draw_mri
+from recon3d.synthetic.mri_drawing import draw_mri
 
 SAMPLES = os.environ.get("RECON3D_SAMPLE_DATA")
 with_samples = pytest.mark.skipif(not SAMPLES, reason="RECON3D_SAMPLE_DATA names no folder of sample data")

@@ -16,6 +16,7 @@ import recon3d.methods.seisfusion as module
 from operators.seismic import trace_mask
 from recon3d.grid import SurveyGrid
 from recon3d.methods.seisfusion import UNKNOWN_NOISE
+from recon3d.methods.tiles import TiledDenoiser
 from recon3d.priors.analytic import DenseGaussian
 from recon3d.priors.cards import InterpolatorCard
 from recon3d.priors.interpolator import Interpolator, network_of
@@ -23,6 +24,7 @@ from recon3d.problem import problem_for
 from recon3d.run import SilentRun
 from recon3d.sampling.repaint import repaint_walk
 from recon3d.scan import Scan
+from recon3d.solvers.gaps import first_guess
 from recon3d.synthetic.seismic import layered_cube
 from recon3d.synthetic.seismic_masks import masked
 
@@ -67,6 +69,12 @@ def untrained() -> Interpolator:
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     return Interpolator(card, network.eval().requires_grad_(False), half=False)
+
+
+@pytest.fixture
+def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of the network's correction is taken, so that what it does can be seen."""
+    monkeypatch.setattr(TiledDenoiser, "share", lambda *_: 1.0)
 
 
 def kriging_case() -> tuple[Any, Prior, np.ndarray, np.ndarray, np.ndarray]:
@@ -129,6 +137,7 @@ def test_recorded_traces_are_exact_and_have_no_spread(settings: dict[str, Any]) 
         assert (result.uncertainty.data[~LIVE] > 0).any()
 
 
+@pytest.mark.usefixtures("trusted")
 def test_what_was_not_recorded_does_not_leak() -> None:
     model = untrained()
     other = CUBE.with_data(np.where(LIVE[..., None], CUBE.data, 7.0).astype(np.float32))
@@ -141,6 +150,7 @@ def test_what_was_not_recorded_does_not_leak() -> None:
     np.testing.assert_array_equal(found[0].volume.data, found[1].volume.data)
 
 
+@pytest.mark.usefixtures("trusted")
 def test_amplitudes_scale() -> None:
     model = untrained()
     louder = CUBE.with_data(CUBE.data * np.float32(4))
@@ -153,6 +163,7 @@ def test_amplitudes_scale() -> None:
     np.testing.assert_allclose(b, 4 * a, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.usefixtures("trusted")
 def test_one_tile_is_the_whole_and_batches_change_nothing() -> None:
     model, problem = untrained(), problem_for(masked(CUBE, LIVE))
     runs = [{"tile": SHAPE}, {"tile": (64, 64, 64)}, {"tile": (8, 8, 8)}]
@@ -162,6 +173,34 @@ def test_one_tile_is_the_whole_and_batches_change_nothing() -> None:
     )
     np.testing.assert_array_equal(whole, larger)
     assert np.abs(tiled - whole).max() > 0  # the network sees less around a tile
+
+
+class Shifted(Interpolator):
+    """A network whose answer is the true cube moved away from the guess by a factor: 1 knows it, -1 harms."""
+
+    factor = 1.0
+
+    def denoise(self, x: Tensor, sigma: float | Tensor, cond: Tensor | None = None) -> Tensor:
+        assert cond is not None
+        truth = torch.from_numpy(CUBE.data / np.sqrt(np.mean(CUBE.data[LIVE] ** 2)))
+        return cond[:, 0] + self.factor * (truth - cond[:, 0])
+
+
+@pytest.mark.parametrize(("factor", "share"), [(1.0, 1.0), (2.0, 0.5), (-1.0, 0.0)])
+@pytest.mark.parametrize("settings", [{}, {"samples": 2, "steps": 2}, {"samples": 2, "steps": 2, "result": "samples"}])
+def test_hidden_traces_tell_how_much_of_the_network_to_take(
+    factor: float, share: float, settings: dict[str, Any]
+) -> None:
+    """What overshoots comes back to the truth, and what harms to the guess; so does the mean of samples."""
+    plain, problem = untrained(), problem_for(masked(CUBE, LIVE))
+    model = Shifted(plain.card, plain.network, half=False)
+    model.factor = factor
+    result = recon3d.reconstruct(problem, "seisfusion", models={"interpolator": model}, **settings)
+    assert result.facts["network_share"] == pytest.approx(share, abs=1e-3)
+    live = torch.from_numpy(LIVE)[..., None].float()
+    wanted = CUBE.data if share else first_guess(live * torch.from_numpy(CUBE.data), live).numpy()
+    np.testing.assert_allclose(result.volume.data, wanted, atol=1e-3)
+    assert result.facts["calls"] == (5 if settings else 2)
 
 
 def test_complete_surveys_need_no_network() -> None:
@@ -206,6 +245,7 @@ def test_published_mode_counts_its_calls() -> None:
     assert len(run.trace) == 250 + 2 * 200
 
 
+@pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("result", ["mean", "samples"])
 def test_resume_gives_the_same_bits(result: str) -> None:
     class Stopped(SilentRun):

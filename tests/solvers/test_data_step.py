@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from operators.linear import Diagonal, FunctionOperator, Identity, LinearOperator
+from operators.slice_norm import slice_axis
 from operators.space import Space
-from recon3d.solvers.data_step import CovarianceStep, LeastSquaresStep, slice_axis
+from recon3d.solvers.data_step import CovarianceStep, LeastSquaresStep
 
 
 def volume(*shape: int, dtype: torch.dtype = torch.float64) -> Space:

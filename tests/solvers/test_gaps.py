@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from operators.seismic import trace_mask
 from recon3d.evaluation.seismic import snr_db
-from recon3d.solvers.gaps import ITERATIONS, blend_weights, first_guess
+from recon3d.solvers.gaps import ITERATIONS, Trial, first_guess, trial, tried_guess
 from recon3d.solvers.pocs import fourier_fill
 from recon3d.synthetic.seismic import layered_cube
 from recon3d.synthetic.seismic_scoring import scoring_cube
@@ -29,7 +30,7 @@ def missing_snr(truth: Tensor, found: Tensor, live: Tensor) -> float:
 def test_folds_in_a_wide_gap_are_followed_along_horizons() -> None:
     cube = torch.from_numpy(layered_cube(SHAPE, 5, family="folded").data)
     live = gappy("gap", 0.3)
-    _, wide = blend_weights(live * cube, live)
+    wide = trial(live * cube, live).wide
     assert wide[HORIZONS] == max(wide)
     guess = first_guess(live * cube, live)
     pocs = fourier_fill(live * cube, live.expand_as(cube))
@@ -42,7 +43,7 @@ def test_plane_waves_that_cross_in_a_hole_are_left_to_pocs() -> None:
     cube = torch.from_numpy(scoring_cube("linear", SHAPE, 3).data)
     live = torch.ones((*SHAPE[:2], 1))
     live[3:10, 12:19] = 0
-    _, wide = blend_weights(live * cube, live)
+    wide = trial(live * cube, live).wide
     assert wide[MANY] + wide[FEW] + wide[LOW_RANK] > wide[HORIZONS]
     best = max(
         missing_snr(cube, fourier_fill(live * cube, live.expand_as(cube), iterations=n), live) for n in ITERATIONS
@@ -55,7 +56,7 @@ def test_noisy_traces_are_left_to_low_rank() -> None:
     cube = torch.from_numpy(layered_cube(SHAPE, 5, family="layers").data)
     noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
     live = gappy("random", 0.4)
-    clean, noisy = (blend_weights(live * data, live)[0] for data in (cube, cube + noise))
+    clean, noisy = (trial(live * data, live).narrow for data in (cube, cube + noise))
     assert clean[LOW_RANK] < 0.1
     assert noisy[LOW_RANK] > 0.5
 
@@ -74,3 +75,22 @@ def test_a_survey_too_small_to_hide_anything_is_filled_all_the_same() -> None:
     guess = first_guess(data, live)
     assert torch.isfinite(guess).all()
     assert torch.equal(guess[1, 1], data[1, 1])
+
+
+def test_the_share_of_a_correction_is_what_suits_hidden_traces() -> None:
+    """All of what is missed, half of twice as much, nothing of the opposite or of what has nothing to do with it."""
+    truth, guess, noise = torch.randn(3, 8, 8, 32, generator=torch.Generator().manual_seed(0))
+    hidden = torch.zeros(8, 8, dtype=torch.bool)
+    hidden[2:5, 1:7] = True
+    tried = Trial(truth, (~hidden)[..., None].float(), hidden, guess, [], [])
+    missed = truth - guess
+    for correction, share in ((missed, 1.0), (0.3 * missed, 1.0), (2 * missed, 0.5), (-missed, 0.0), (noise, 0.0)):
+        assert tried.share(guess + correction) == pytest.approx(share, abs=0.01)
+    assert tried.share(guess) == 0
+    unsure = guess + missed + 2 * noise  # 1/3 by least squares, as the noise has twice the energy of what is missed
+    assert 0.2 < tried.share(unsure) < 0.33
+
+
+def test_nothing_is_tried_where_hiding_would_break_a_regular_pattern() -> None:
+    live = gappy("regular", 0.5)
+    assert tried_guess(live * torch.ones(SHAPE), live)[1] is None

@@ -5,15 +5,8 @@ import pytest
 from recon3d.errors import ConfigError, InputError
 from recon3d.grid import AffineGrid
 from recon3d.io.formats import load
-from recon3d.synthetic.mri import (
-    CONTRASTS,
-    coil_sensitivities,
-    draw_folders,
-    draw_mri,
-    scan_mri,
-    simulate_mri,
-    write_fastmri,
-)
+from recon3d.synthetic.mri import coil_sensitivities, scan_mri, simulate_mri
+from recon3d.synthetic.mri_drawing import CONTRASTS, draw_folders, draw_mri, write_fastmri
 from recon3d.synthetic.simulate import simulate
 from recon3d.volume import Volume
 

@@ -12,7 +12,7 @@ import torch
 from operators.fourier import centred_ifft
 from operators.mri.sampling import column_mask
 from recon3d.errors import InputError
-from recon3d.synthetic.mri import draw_mri, write_fastmri
+from recon3d.synthetic.mri_drawing import draw_mri, write_fastmri
 from recon3d.training.kspace import Examples, KSpaceSlices, band, mirrored, read_slice, undersampled
 from recon3d.training.reconstructor_config import KSpaceData, SamplingChoice
 

@@ -15,7 +15,7 @@ from recon3d.errors import ConfigError, Interrupted
 from recon3d.priors import load_model, read_card
 from recon3d.priors.cards import ReconstructorCard
 from recon3d.priors.reconstructor import Reconstructor
-from recon3d.synthetic.mri import draw_mri, write_fastmri
+from recon3d.synthetic.mri_drawing import draw_mri, write_fastmri
 from recon3d.training import train
 from recon3d.training.kinds import read_training
 from recon3d.training.reconstructor_config import TrainReconstructorConfig

@@ -1,4 +1,4 @@
-"""The norm of an operator whose slices are problems of their own: the largest of theirs."""
+"""Operators whose slices are problems of their own: which they are, and their norm, the largest of theirs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from operators.linear import LinearOperator
 from operators.reduce import norm
 from operators.space import Space
 
-__all__ = ["largest_slice_norm"]
+__all__ = ["largest_slice_norm", "slice_axis"]
 
 
 @torch.no_grad()
@@ -22,7 +22,7 @@ def largest_slice_norm(A: LinearOperator, seed: int = 0, max_steps: int = 50, rt
 
     Parameters
     ----------
-    A : its domain is (z, y, x), and slices share no data (`recon3d.solvers.data_step.slice_axis`)
+    A : its domain is (z, y, x), and slices share no data (`slice_axis`)
     """
     space = cast(Space, A.domain)
     start = space.resized("z", 1).random(torch.Generator().manual_seed(seed)).to(A.device)
@@ -40,3 +40,14 @@ def largest_slice_norm(A: LinearOperator, seed: int = 0, max_steps: int = 50, rt
         if not bool(active.any()):
             break
     return float(estimate.max())
+
+
+def slice_axis(A: LinearOperator) -> int | None:
+    """The axis of the data that counts slices, where each slice of (z, y, x) is a problem of its own; else None."""
+    domain, data = A.domain, A.range
+    if not isinstance(domain, Space) or not isinstance(data, Space) or domain.axes[0] != "z":
+        return None
+    slab = A.restrict("z", 0, 1)
+    if slab is None or data.shape[data.axes.index(slab.range_axis)] != domain.shape[0]:
+        return None
+    return data.axes.index(slab.range_axis)
