@@ -121,12 +121,12 @@ class AstraProjector(RayTransform):
         if axis != "z" or self.geometry.kind == "cone":
             return None
         rows, slices = self.geometry.rows(start, stop), self.grid.slab(start, stop)
-        return Slab(AstraProjector(rows, slices, self.domain.dtype, self.device), "row", start, stop)
+        return Slab(type(self)(rows, slices, self.domain.dtype, self.device), "row", start, stop)
 
     def _rebuild(self, device: torch.device, dtype: torch.dtype) -> RayTransform:
         if device.type == "cpu":
             return matched(self.geometry, self.grid, dtype)
-        return AstraProjector(self.geometry, self.grid, dtype, device)
+        return type(self)(self.geometry, self.grid, dtype, device)
 
 
 def matched(geometry: TomographyGeometry, grid: ImageGrid, dtype: torch.dtype = torch.float32) -> RayTransform:

@@ -275,7 +275,7 @@ def test_bad_data(tmp_path: Path, data: Any, message: str) -> None:
 
 def test_without_a_mapping_the_keys_are_told(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", sino=SINOGRAM)
-    with pytest.raises(InputError, match=r"give a mapping .*helsinki.* It holds sino\."):
+    with pytest.raises(InputError, match=r"give a mapping, .*helsinki.* It holds sino\."):
         load(tmp_path / "a.npz")
 
 
