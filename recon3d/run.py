@@ -19,10 +19,14 @@ class Run(Protocol):
     ----------
     seed : every random number of the run derives from it
     micro_batch : how many slices a network sees at once; fixed for a run so that its numbers are too
+    on_disk : whether `allocate` gives arrays that lie on disk
     """
 
     seed: int
     micro_batch: int
+
+    @property
+    def on_disk(self) -> bool: ...
 
     def begin(self, total: int, state: dict[str, object]) -> tuple[int, dict[str, object]]:
         """Announce `total` iterations. Returns the first index to do and the state to start from: (0, state) for a
@@ -41,6 +45,10 @@ class Run(Protocol):
         """Zeros on the device and of the type of `like`: in memory, or on disk where the memory plan asks for that."""
         ...
 
+    def give_back(self) -> None:
+        """Arrays on disk that were read or written need not stay in memory; what they hold stays."""
+        ...
+
 
 class SilentRun:
     """A run without progress, files or resume: for Python users and for tests.
@@ -50,6 +58,8 @@ class SilentRun:
     trace : metrics of each iteration
     notes : what the method said
     """
+
+    on_disk = False
 
     def __init__(self, seed: int = 0, micro_batch: int = 8) -> None:
         self.seed = seed
@@ -69,3 +79,6 @@ class SilentRun:
 
     def allocate(self, shape: Sequence[int], like: Tensor) -> Tensor:
         return like.new_zeros(tuple(shape))
+
+    def give_back(self) -> None:
+        """There is nothing to give back."""

@@ -1,6 +1,6 @@
 """Forecast of memory against the measured peak of the process: CT, MRI and DDS at three sizes, and one large TV.
 
-python scripts/quality_memory.py FOLDER [--only tv] [--large] [--streamed]
+python scripts/quality_memory.py FOLDER [--only tv] [--large] [--streamed] [--disk]
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ STREAMED = {
     "cg_sense": ((128, 320, 320), [*SETTINGS["cg_sense"], "--max-memory", "512M"]),
 }
 """Scans of 256 MiB of line integrals (for an image of 512 MiB), and of 600 MiB of k-space."""
+ON_DISK = ((128, 256, 256), "192M", [*SETTINGS["dds"], "method.steps=4", "run.micro_batch=1"])
+"""DDS on 8 views, whose ten volumes of 32 MiB do not fit into the limit."""
 
 
 def make_scan(path: Path, shape: tuple[int, int, int], *, mri: bool, views: int = 16) -> None:
@@ -112,9 +114,10 @@ if __name__ == "__main__":
     parser.add_argument("--only", choices=[*SIZES, "fbp"])
     parser.add_argument("--large", action="store_true", help="TV on 512 x 512 x 256 voxels with 4 and with 2 GiB")
     parser.add_argument("--streamed", action="store_true", help="scans that are larger than the limit")
+    parser.add_argument("--disk", action="store_true", help="DDS in memory and with its volumes on disk; equal bits")
     given = parser.parse_args()
     given.folder.mkdir(exist_ok=True)
-    for name in [given.only] if given.only else [] if given.large or given.streamed else SIZES:
+    for name in [given.only] if given.only else [] if given.large or given.streamed or given.disk else SIZES:
         for shape in SIZES[name]:
             scan = given.folder / f"{'mri' if name == 'cg_sense' else 'ct'}-{'x'.join(map(str, shape))}.h5"
             make_scan(scan, shape, mri=name == "cg_sense")
@@ -131,3 +134,13 @@ if __name__ == "__main__":
             make.start()  # a process of its own: what it held would count as that of its children
             make.join()
             print(json.dumps(measured(scan, name, settings)), flush=True)
+    if given.disk:
+        shape, limit, settings = ON_DISK
+        scan = given.folder / f"ct-{'x'.join(map(str, shape))}-8.h5"
+        make = Process(target=make_scan, args=(scan, shape), kwargs={"mri": False, "views": 8})
+        make.start()
+        make.join()
+        print(json.dumps(measured(scan, "disk", [*settings, "--max-memory", limit])), flush=True)
+        print(json.dumps(measured(scan, "memory", settings)), flush=True)
+        volumes = [recon3d.load(scan.with_name(f"{scan.stem}-{name}.h5")).data for name in ("disk", "memory")]
+        print(json.dumps({"equal bits": bool(np.array_equal(*volumes))}))

@@ -56,7 +56,6 @@ class Method(BaseModel):
     separable : whether slabs of slices are problems of their own wherever the operator allows it
     volumes : how many image volumes it holds at its peak, for the memory plan
     data_arrays : how many arrays of the size of the data it holds beside them
-    spillable : how many of its volumes it takes from `Run.allocate`, which may lie on disk
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -91,8 +90,8 @@ class Method(BaseModel):
     def data_arrays(self) -> float:
         return 2.0
 
-    @property
-    def spillable(self) -> float:
+    def spillable(self, problem: Problem) -> float:
+        """How many of its volumes it takes from `Run.allocate`, which may lie on disk."""
         return 0.0
 
     def calls(self, problem: Problem) -> tuple[float, float]:

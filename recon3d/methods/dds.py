@@ -13,15 +13,27 @@ from torch import Tensor
 from operators.differences import Boundary
 from recon3d.errors import ConfigError
 from recon3d.methods.base import Method, Models, Reconstruction
-from recon3d.methods.samples import Samples, bounded, denoiser_of, first_state, starting_image, step_noise
+from recon3d.methods.samples import (
+    Samples,
+    bounded,
+    denoised,
+    denoiser_of,
+    first_state,
+    next_state,
+    parts_of,
+    stacked,
+    starting_image,
+    step_noise,
+)
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
-from recon3d.sampling.ddim import EtaMode, ddim, fresh_fraction, noise_in
+from recon3d.sampling.ddim import EtaMode, fresh_fraction
 from recon3d.sampling.grids import Final, Spacing, Step, karras_grid, lambda_grid, vp_grid
 from recon3d.sampling.multistep import extrapolate
 from recon3d.sampling.posterior import tweedie
 from recon3d.solvers.admm import SliceTV
 from recon3d.solvers.data_step import CovarianceStep, LeastSquaresStep
+from recon3d.solvers.parts import WHOLE, Part, Parts
 
 SIGMA_MAX = 0.7
 """Noise at the start, in the prior's range: the data fix what is coarser, so steps above it are better spent below."""
@@ -100,6 +112,10 @@ class DDS(Method):
     def volumes(self) -> float:
         return 10.0 + 2 * (self.samples > 1) + (self.hold > 1) + (self.order == 2)
 
+    def spillable(self, problem: Problem) -> float:
+        plain = self.data == "admm_tv" and self.start == "noise" and self.samples == self.order == 1
+        return 6.0 if plain and not self.reuse and stacked(problem) else 0.0
+
     def calls(self, problem: Problem) -> tuple[float, float]:
         steps = float(self.steps * self.samples)
         return steps * (self.cg_steps + 1), steps / self.hold
@@ -109,7 +125,8 @@ class DDS(Method):
         prior = denoiser_of(self.name, models, run.micro_batch, reuse=self.reuse)
         task = problem.normalised(problem.normalization_from(prior.normalization, prior.card.units))
         prior = bounded(prior, problem, task)
-        data_step = self._data_step(task)
+        parts = parts_of(problem, run) if self.spillable(problem) else WHOLE
+        data_step = self._data_step(task, parts)
         samples = Samples(problem, self.samples, self._grid(prior.card))
         data_step.state = samples.begin(run)
         x = data_step.state.pop("x", torch.empty(0))
@@ -119,8 +136,9 @@ class DDS(Method):
         for index, sample, step in samples:
             noise = partial(step_noise, problem, run, sample)
             if step.index == 0:
-                x, past, data_step.state = self._start(problem, task, step, prior.card, models, noise(-1)), {}, {}
-            xhat = self._denoise(prior, x, step, data_step, past)
+                draw = partial(self._start, problem, task, step, prior.card, models, partial(noise, -1))
+                x, past, data_step.state = parts.each(draw), {}, {}
+            xhat = self._denoise(prior, x, step, data_step, past, parts)
             self._weigh(data_step, step, task.noise_std, prior.card.sigma_data)
             x0 = data_step(xhat)
             clean = xhat if self.noise == "prior" else x0  # whose noise goes on
@@ -129,18 +147,16 @@ class DDS(Method):
                 if "previous" in past and step.b_next:
                     ahead = extrapolate(clean, past["previous"], step, samples.grid[step.index - 1].sigma)
                 x0, past["previous"], clean = x0 + (ahead - clean), clean, ahead
-            eps = noise_in(x, clean, step)
             fraction = fresh_fraction(step, self.eta, self.eta_mode)
-            x = ddim(x0, eps, step, fraction, noise(step.index) if fraction else None)
-            del xhat, clean, eps
+            x = parts.each(partial(next_state, step, fraction, partial(noise, step.index)), x, x0, clean)
+            del xhat, clean
             if step.last:
-                x = x / step.a_next
                 samples.add(x)
             metrics = {"residual": data_step.residual, "sigma": step.sigma}
             if not run.step(index, {"x": x, **past, **data_step.state, **samples.state}, metrics):
                 x = x0
                 break
-        return samples.finish(task, x, self, prior.card)
+        return samples.finish(task, x, self, prior.card, parts)
 
     def _grid(self, card: Any) -> list[Step]:
         """Never noisier than the prior was trained for, nor than a late start wants."""
@@ -151,10 +167,10 @@ class DDS(Method):
         make = karras_grid if self.grid == "karras" else lambda_grid
         return make(self.steps, sigma_max, min(sigma_max, max(self.sigma_min, card.sigma_min)), final=self.final)
 
-    def _data_step(self, task: Normalised) -> SliceTV | LeastSquaresStep | CovarianceStep:
+    def _data_step(self, task: Normalised, parts: Parts) -> SliceTV | LeastSquaresStep | CovarianceStep:
         if self.data == "admm_tv":
             settings = self.model_dump(include={"rho", "cg_steps", "boundary", "z_init"})
-            return SliceTV(task.A, task.y, weight=self.threshold * self.rho, **settings)
+            return SliceTV(task.A, task.y, weight=self.threshold * self.rho, parts=parts, **settings)
         if self.data == "posterior":
             if task.noise_std is None:
                 raise ConfigError("The data step 'posterior' needs the noise of the scan: state it, or choose 'cg'.")
@@ -164,15 +180,16 @@ class DDS(Method):
             noise_norm2 = (self.discrepancy * task.noise_std) ** 2 * (2 if task.A.range.is_complex else 1)
         return LeastSquaresStep(task.A, task.y, cg_steps=self.cg_steps, noise_norm2=noise_norm2)
 
-    def _denoise(self, prior: Any, x: Tensor, step: Step, data_step: Any, past: dict[str, Tensor]) -> Tensor:
+    def _denoise(
+        self, prior: Any, x: Tensor, step: Step, data_step: Any, past: dict[str, Tensor], parts: Parts
+    ) -> Tensor:
         """E[x0 | x] by Tweedie, or the last one again where it is held."""
         if "held" in past and step.index % self.hold and not step.last:
             return past["held"]
-        x = x / step.a if step.a != 1 else x
         if self.data == "posterior":
-            xhat, data_step.covariance = tweedie(prior.denoise, x, step.sigma)
+            xhat, data_step.covariance = tweedie(prior.denoise, x / step.a if step.a != 1 else x, step.sigma)
         else:
-            xhat = cast(Tensor, prior.denoise(x, step.sigma))
+            xhat = parts.each(partial(denoised, prior, step.sigma, a=step.a), x)
         if self.hold > 1:
             past["held"] = xhat
         return xhat
@@ -188,11 +205,11 @@ class DDS(Method):
             data_step.damping = self.noise_weight * noise_std**2 / variance
 
     def _start(
-        self, problem: Problem, task: Normalised, step: Step, card: Any, models: Models, noise: Tensor
+        self, problem: Problem, task: Normalised, step: Step, card: Any, models: Models, noise: Any, part: Part
     ) -> Tensor:
         """The image, or what is known of it before the scan, with noise of the first level."""
         if self.start == "noise":
             mean, std = (0.0, 1.0) if self.grid == "vp" else (card.mean, card.sigma_data)  # DDS starts at N(0, 1)
-            return first_state(step, noise, mean, std)
+            return first_state(step, noise(part=part), mean, std)
         image = starting_image(self.start, problem, task, models, self.name)
-        return noise.mul_(step.b).add_(image, alpha=step.a)
+        return cast(Tensor, noise(part=part).mul_(step.b).add_(image, alpha=step.a))

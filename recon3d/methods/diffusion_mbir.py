@@ -11,12 +11,22 @@ from torch import Tensor
 
 from recon3d.errors import ConfigError
 from recon3d.methods.base import Method, Models, Reconstruction
-from recon3d.methods.samples import Samples, bounded, denoiser_of, first_state, step_noise
+from recon3d.methods.samples import (
+    Samples,
+    bounded,
+    denoised,
+    denoiser_of,
+    first_state,
+    parts_of,
+    stacked,
+    step_noise,
+)
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
 from recon3d.sampling.grids import Step, lambda_grid, reverse_sde_grid
 from recon3d.sampling.langevin import langevin, reverse_diffusion, score
 from recon3d.solvers.admm import SliceTV
+from recon3d.solvers.parts import WHOLE, Part, Parts
 
 PUBLISHED = {"ct": (10.0, 0.04), "mri": (0.01, 0.005)}
 """rho and weight of the paper's experiments, for images in [0, 1]."""
@@ -65,6 +75,9 @@ class DiffusionMBIR(Method):
     def volumes(self) -> float:
         return 10.0 if self.samples == 1 else 12.0
 
+    def spillable(self, problem: Problem) -> float:
+        return 6.0 if self.samples == 1 and self.mode == "exact" and stacked(problem) else 0.0
+
     def calls(self, problem: Problem) -> tuple[float, float]:
         steps = float(self.steps * self.samples)
         return steps * self.sweeps * (self.cg_steps + 1), steps * (1 + self.corrector_steps)
@@ -74,7 +87,8 @@ class DiffusionMBIR(Method):
         prior = denoiser_of(self.name, models, run.micro_batch)
         task = problem.normalised(problem.normalization_from(prior.normalization, prior.card.units))
         prior = bounded(prior, problem, task)
-        levels, tv = self._levels(prior.card), self._data_step(problem, task)
+        parts = parts_of(problem, run) if self.spillable(problem) else WHOLE
+        levels, tv = self._levels(prior.card), self._data_step(problem, task, parts)
         chunk = _public_chunk(problem) if self.mode == "public" else 1
         samples = Samples(problem, self.samples, levels)
         tv.state = samples.begin(run)
@@ -83,34 +97,30 @@ class DiffusionMBIR(Method):
         for index, sample, level in samples:
             noise = partial(step_noise, problem, run, sample)
             if level.index == 0:
-                x, tv.state = self._start(level, prior.card, noise(-1)), {}
-            s = score(x, prior.denoise(x, level.sigma), level.sigma)
-            x = reverse_diffusion(x, s, level.b**2 - level.b_next**2, noise(level.index))
+                x, tv.state = parts.each(partial(self._start, level, prior.card, noise)), {}
             sigma = level.sigma if self.mode == "public" or level.last else level.sigma_next
-            for stage in range(1, self.corrector_steps + 1):
-                s = score(x, prior.denoise(x, sigma), sigma)
-                x = langevin(x, s, noise(level.index, stage), self.snr, chunk)
+            x = parts.each(partial(self._drawn, prior, level, sigma, noise, chunk), x)
             for _ in range(self.sweeps):
                 x = tv(x)
             if not self.shared:
                 tv.state = {}
             if level.last:
-                x = self._end(problem, task, prior, x, tv, sigma)
+                x = self._end(problem, task, prior, x, tv, sigma, parts)
                 samples.add(x)
             metrics = {"residual": tv.residual, "sigma": level.sigma}
             if not run.step(index, {"x": x, **tv.state, **samples.state}, metrics):
-                x = prior.denoise(x, sigma)
+                x = parts.each(partial(denoised, prior, sigma), x)
                 break
-        return samples.finish(task, x, self, prior.card)
+        return samples.finish(task, x, self, prior.card, parts)
 
     def _levels(self, card: Any) -> list[Step]:
         sigma_max = min(self.sigma_max or SIGMA_MAX, card.sigma_max)
         make = reverse_sde_grid if self.mode == "public" else lambda_grid
         return make(self.steps, sigma_max, min(sigma_max, max(self.sigma_min, card.sigma_min)))
 
-    def _data_step(self, problem: Problem, task: Normalised) -> SliceTV:
+    def _data_step(self, problem: Problem, task: Normalised, parts: Parts) -> SliceTV:
         rho, weight = self._relative_weights(problem)
-        tv = SliceTV(task.A, task.y, weight=weight, rho=rho, cg_steps=self.cg_steps, z_init="zeros")
+        tv = SliceTV(task.A, task.y, weight=weight, rho=rho, cg_steps=self.cg_steps, z_init="zeros", parts=parts)
         tv.boundary = "circular" if self.mode == "public" else "neumann"
         return tv
 
@@ -132,14 +142,25 @@ class DiffusionMBIR(Method):
         norm = 1.52 * max(problem.domain.shape[-2:]) if self.scale == "published" and problem.kind == "ct" else 1.0
         return rho / norm, weight / norm
 
-    def _start(self, level: Step, card: Any, noise: Tensor) -> Tensor:
+    def _start(self, level: Step, card: Any, noise: Any, part: Part) -> Tensor:
         mean, std = (0.0, 0.0) if self.mode == "public" else (card.mean, card.sigma_data)
-        return first_state(level, noise, mean, std)
+        return first_state(level, noise(-1, part=part), mean, std)
 
-    def _end(self, problem: Problem, task: Normalised, prior: Any, x: Tensor, tv: SliceTV, sigma: float) -> Tensor:
+    def _drawn(self, prior: Any, level: Step, sigma: float, noise: Any, chunk: int, part: Part, x: Tensor) -> Tensor:
+        """Predictor and correctors, slices by themselves."""
+        s = score(x, denoised(prior, level.sigma, part, x), level.sigma)
+        x = reverse_diffusion(x, s, level.b**2 - level.b_next**2, noise(level.index, part=part))
+        for stage in range(1, self.corrector_steps + 1):
+            s = score(x, denoised(prior, sigma, part, x), sigma)
+            x = langevin(x, s, noise(level.index, stage, part=part), self.snr, chunk)
+        return x
+
+    def _end(
+        self, problem: Problem, task: Normalised, prior: Any, x: Tensor, tv: SliceTV, sigma: float, parts: Parts
+    ) -> Tensor:
         """The last level leaves noise of sigma_min: it is taken out, and the data are met once more."""
         if self.mode == "exact":
-            return tv(prior.denoise(x, sigma))
+            return tv(parts.each(partial(denoised, prior, sigma), x))
         if problem.kind != "ct":
             return x
         columns = task.A.gram(torch.ones_like(x))  # public CT ends with x + B (y - A x) / (B A 1), noise and all

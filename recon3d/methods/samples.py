@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from torch import Tensor
@@ -19,12 +19,16 @@ from recon3d.priors.calibration import error_bar
 from recon3d.priors.reuse import SliceReuse
 from recon3d.problem import Normalised, Problem
 from recon3d.run import Run
+from recon3d.sampling.ddim import ddim, noise_in
 from recon3d.sampling.grids import Step
 from recon3d.sampling.noise import counter_noise
 from recon3d.solvers.cg import conjugate_gradient
+from recon3d.solvers.parts import ALL, WHOLE, Part, Parts
 
 START_STEPS = 10
 """Conjugate gradient steps of an image of the data; few, because they regularise."""
+LEAST_SLICES = 8
+"""Of a part of volumes on disk."""
 
 
 def denoiser_of(method: str, models: Models, micro_batch: int, *, reuse: bool = False) -> Any:
@@ -49,16 +53,46 @@ def bounded(prior: Any, problem: Problem, task: Normalised) -> Any:
     return Bounded(prior, problem.inside, task.normalization.apply(0.0))
 
 
-def step_noise(problem: Problem, run: Run, sample: int, step: int, stage: int = 0) -> Tensor:
-    """Normal numbers for one draw of one step (-1: the start), the same for a slice in whatever slab it comes."""
-    space = problem.domain
-    key = {"seed": run.seed, "sample": sample, "step": step, "stage": stage, "first_slice": problem.first_slice}
-    return counter_noise(space.shape, **key, dtype=space.dtype, device=problem.A.device)
+def stacked(problem: Problem) -> bool:
+    """Whether its volumes can be worked on part by part: (z, y, x), and each slice has data of its own."""
+    return len(problem.domain.shape) == 3 and problem.splits
+
+
+def parts_of(problem: Problem, run: Run) -> Parts:
+    """How to walk over the volumes of a run: where they lie on disk by as many slices as a network sees at once, or a
+    multiple of it, so that it sees the batches of the whole."""
+    if not run.on_disk:
+        return WHOLE
+    at_once = run.micro_batch * math.ceil(LEAST_SLICES / run.micro_batch)
+    return Parts(problem.domain.shape[0], at_once, run.allocate, run.give_back)
+
+
+def step_noise(problem: Problem, run: Run, sample: int, step: int, stage: int = 0, *, part: Part = ALL) -> Tensor:
+    """Normal numbers for one draw of one step (-1: the start), the same for a slice in whatever slab it comes; of some
+    slices alone where asked."""
+    space, first = problem.domain, problem.first_slice + part.start
+    key = {"seed": run.seed, "sample": sample, "step": step, "stage": stage, "first_slice": first}
+    return counter_noise(part.shape(space.shape), **key, dtype=space.dtype, device=problem.A.device)
 
 
 def first_state(step: Step, noise: Tensor, mean: float, std: float) -> Tensor:
     """``a x0 + b n`` for an image of which only mean and standard deviation are known; `noise` is overwritten."""
     return noise.mul_(math.hypot(step.a * std, step.b)).add_(step.a * mean)
+
+
+def denoised(prior: Any, sigma: float, part: Part, x: Tensor, a: float = 1.0) -> Tensor:
+    """E[x0 | a x0 + a sigma n = x] of some slices."""
+    if isinstance(prior, Bounded):
+        prior = Bounded(prior.prior, part.of(prior.inside), prior.vacuum)
+    return cast(Tensor, prior.denoise(x / a if a != 1 else x, sigma))
+
+
+def next_state(
+    step: Step, fraction: float, noise: Callable[..., Tensor], part: Part, x: Tensor, x0: Tensor, clean: Tensor
+) -> Tensor:
+    """The state of the next step by DDIM, of some slices; after the last one the image. See `recon3d.sampling.ddim`."""
+    x = ddim(x0, noise_in(x, clean, step), step, fraction, noise(part=part) if fraction else None)
+    return x / step.a_next if step.last else x
 
 
 def starting_image(start: str, problem: Problem, task: Normalised, models: Models, method: str) -> Tensor:
@@ -114,7 +148,7 @@ class Samples:
             mean = self.state["mean"].add(away, alpha=1.0 / self.done)
             self.state = {"mean": mean, "deviation": self.state["deviation"] + (away.conj() * (x - mean)).real}
 
-    def finish(self, task: Normalised, x: Tensor, method: Method, card: Any) -> Reconstruction:
+    def finish(self, task: Normalised, x: Tensor, method: Method, card: Any, parts: Parts = WHOLE) -> Reconstruction:
         """The mean of the samples that are done with their error bar; `x` where there is one or none.
 
         The error bar is the standard deviation of the samples, times the factor for this method and its settings where
@@ -126,4 +160,5 @@ class Samples:
             known = getattr(card, "calibration", ())
             factor, facts["error_bar"] = error_bar(known, method.name, method.model_dump(), self.done)
             spread = (self.state["deviation"] / (self.done - 1)).sqrt() * (factor * task.normalization.scale)
-        return finish(self.problem, task.physical(image), spread, **facts)
+        image = parts.each(lambda _, x: task.physical(x), image)
+        return finish(self.problem, image, spread, **facts)

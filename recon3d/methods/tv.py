@@ -61,8 +61,7 @@ class TV(Method):
     def data_arrays(self) -> float:
         return 5.0
 
-    @property
-    def spillable(self) -> float:
+    def spillable(self, problem: Problem) -> float:
         return 2.0 * len(_AXES[self.axes]) if self.solver == "fista" else 0.0
 
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:

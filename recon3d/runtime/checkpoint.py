@@ -14,6 +14,7 @@ from torch import Tensor
 from operators.blocks import Blocks
 from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
+from recon3d.runtime.scratch import give_back
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,6 @@ class Checkpoint:
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write atomically; an older checkpoint at `path` stays whole until the new one is."""
-    from safetensors.torch import save_file
-
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
     for name, value in checkpoint.state.items():
@@ -48,7 +47,37 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             plain[name] = value
     about = {"key": checkpoint.key, "index": checkpoint.index, "plain": plain}
     with atomic_path(path, overwrite=True) as temporary:
-        save_file(tensors, temporary, metadata={"recon3d_checkpoint": json.dumps(about)})
+        _write(temporary, tensors, {"recon3d_checkpoint": json.dumps(about)})
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """A safetensors file. Its own writer copies all tensors into memory first; they may not fit there."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.nbytes
+        header[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors.values():
+            file.write(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
+            give_back()
+
+
+_DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
 
 def read_checkpoint(path: Path, key: str) -> Checkpoint:
@@ -77,7 +106,7 @@ def read_checkpoint(path: Path, key: str) -> Checkpoint:
 
 def _storable(name: str, tensor: Tensor) -> dict[str, Tensor]:
     """The tensor under its name; complex numbers as pairs, since the format has no complex128."""
-    tensor = tensor.detach().resolve_conj().cpu().contiguous().clone()
+    tensor = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
     return {f"complex:{name}": torch.view_as_real(tensor)} if tensor.is_complex() else {name: tensor}
 
 

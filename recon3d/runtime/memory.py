@@ -148,9 +148,10 @@ def plan_memory(
     allowed = limit if limit is not None else int(0.9 * free_memory())
     slices = problem.domain.shape[-3] if len(problem.domain.shape) >= 3 else 1
     volume, data = problem.domain.nbytes, problem.A.range.nbytes
+    spilled = method.spillable(problem)
 
     def forecast(slab: int, batch: int, on_disk: bool = False) -> int:
-        volumes = method.volumes - (method.spillable if on_disk else 0.0)
+        volumes = method.volumes - (spilled if on_disk else 0.0)
         share = slab / slices
         working = (volumes * volume + method.data_arrays * data) * share
         kept = 0 if slab == slices or on_disk else volume  # the assembled result
@@ -170,9 +171,11 @@ def plan_memory(
         return slab
 
     slab, on_disk = largest_slab(False), False
-    spillable = (method.spillable > 0 or slab < slices) and problem.A.device.type == "cpu"
+    spillable = (spilled > 0 or slab < slices) and problem.A.device.type == "cpu"
     if spillable and forecast(slab, batch) > allowed:
         slab, on_disk = largest_slab(True), True
+        while batch < micro_batch and forecast(slab, min(2 * batch, micro_batch), on_disk) <= allowed:
+            batch = min(2 * batch, micro_batch)  # the disk made room for more
     needed = forecast(slab, batch, on_disk)
     if needed > allowed:
         advice = "a coarser grid (grid.voxel_mm)" if splittable else "a coarser grid (grid.voxel_mm) or fewer slices"

@@ -17,7 +17,7 @@ from recon3d.run import SilentRun, State
 from recon3d.runtime.checkpoint import Checkpoint, on_device, read_checkpoint, write_checkpoint
 from recon3d.runtime.preview import LivePreview
 from recon3d.runtime.progress import Progress
-from recon3d.runtime.scratch import zeros_on_disk
+from recon3d.runtime.scratch import give_back, zeros_on_disk
 
 
 class CaseRun:
@@ -147,6 +147,16 @@ class CaseRun:
         if self._scratch is None:
             return like.new_zeros(tuple(shape))
         return zeros_on_disk(self._scratch, shape, like.dtype)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether `allocate` gives arrays on disk."""
+        return self._scratch is not None
+
+    def give_back(self) -> None:
+        """What is mapped of arrays on disk may leave the memory."""
+        if self._scratch is not None:
+            give_back()
 
     def aside(self) -> Aside:
         """A run for work beside the case, which the same signals stop."""

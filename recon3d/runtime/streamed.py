@@ -102,7 +102,7 @@ class Slabs:
             if "photons" in scan.noise:
                 energies.append(slice_energies(data, AXIS))
             if scan.kind == "mri":
-                kspace = torch.from_numpy(np.require(data, requirements="CW"))
+                kspace = torch.from_numpy(np.require(data, requirements=("C", "W")))
                 corners.append(corner_samples(kspace).to(torch.complex64))
                 measured.append(sampled(kspace))
         if energies:

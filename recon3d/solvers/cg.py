@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from operators.errors import ShapeError
 from operators.linear import LinearOperator
-from operators.reduce import inner, norm
+from operators.reduce import norm
 from operators.space import Element
+from recon3d.solvers.parts import WHOLE, Part, Parts
 
 __all__ = ["CGResult", "Callback", "cgls", "conjugate_gradient"]
 
@@ -52,6 +54,7 @@ def conjugate_gradient(
     batch_ndim: int = 0,
     residual: Tensor | None = None,
     callback: Callback | None = None,
+    parts: Parts = WHOLE,
 ) -> CGResult:
     """Solve K x = b for a Hermitian positive semidefinite K.
 
@@ -73,6 +76,8 @@ def conjugate_gradient(
         b - K x, where the caller has it already; saves one application of K.
     callback
         See `Callback`.
+    parts
+        How the vectors are walked over, for those that lie on disk (with no `batch_ndim`).
 
     References
     ----------
@@ -80,24 +85,25 @@ def conjugate_gradient(
     """
     if x is not None and x.shape != b.shape:
         raise ShapeError(f"The start needs the shape of the right-hand side {tuple(b.shape)}, got {tuple(x.shape)}.")
-    b_squared = norm(b, batch_ndim).square()
+    b_squared = parts.norm(b, batch_ndim).square()
     if residual is None:
-        residual = b if x is None else b - K(x)
-    r = residual.clone(memory_format=torch.contiguous_format)
-    x = torch.zeros_like(r) if x is None else x.clone(memory_format=torch.contiguous_format)
-    rr = norm(r, batch_ndim).square()
+        residual = b if x is None else parts.each(lambda _, b, Kx: b - Kx, b, K(x))
+    r = parts.each(_copied, residual)
+    x = parts.each(lambda _, r: torch.zeros_like(r), r) if x is None else parts.each(_copied, x)
+    rr = parts.norm(r, batch_ndim).square()
     scale = torch.where(b_squared > 0, b_squared, rr)
-    p, broken, steps, stopped_by = r.clone(), torch.zeros_like(rr, dtype=torch.bool), 0, "max_steps"
+    p, broken, steps, stopped_by = parts.each(_copied, r), torch.zeros_like(rr, dtype=torch.bool), 0, "max_steps"
     active = rr > rtol**2 * scale
     while steps < max_steps and not (_may_wait(b, rtol, steps) and not bool(active.any())):
         Kp = K(p)
-        curvature = inner(p, Kp, batch_ndim).real
+        curvature = parts.inner(p, Kp, batch_ndim).real
         broken = broken | active & ~(curvature > 0)
         active = active & ~broken
         alpha = torch.where(active, rr / curvature, 0.0)
-        previous, rr = rr, _descend(x, r, p, Kp, alpha)
+        parts.change(partial(_descend, alpha=alpha), x, r, p, Kp)
+        previous, rr = rr, parts.norm(r, batch_ndim).square()
         active = active & (rr > rtol**2 * scale)
-        _turn(p, r, torch.where(active, rr / previous, 0.0), active)
+        parts.change(partial(_turn, beta=torch.where(active, rr / previous, 0.0), active=active), p, r)
         del Kp  # before the next one is made
         steps += 1
         if callback is not None and callback(steps, x, _ratio(rr, scale)) is False:
@@ -179,8 +185,12 @@ def _ratio(squared: Tensor, scale: Tensor) -> Tensor:
     return torch.where(scale > 0, squared / scale, 0.0).sqrt()
 
 
-def _descend(x: Tensor, r: Tensor, p: Tensor, Kp: Tensor, alpha: Tensor) -> Tensor:
-    """x += alpha p and r -= alpha Kp in place, for problems with alpha other than 0; gives the new <r, r>."""
+def _copied(_: Part, x: Tensor) -> Tensor:
+    return x.clone(memory_format=torch.contiguous_format)
+
+
+def _descend(_: Part, x: Tensor, r: Tensor, p: Tensor, Kp: Tensor, alpha: Tensor) -> None:
+    """x += alpha p and r -= alpha Kp in place, for problems with alpha other than 0."""
     if _fused(x):
         flat = [_per_problem(t, alpha) for t in (x, r, p, Kp)]
         _descend_rows(*flat, alpha.numpy().reshape(-1))
@@ -188,10 +198,9 @@ def _descend(x: Tensor, r: Tensor, p: Tensor, Kp: Tensor, alpha: Tensor) -> Tens
         weight = _spread(alpha, x)
         x.copy_(torch.where(weight != 0, x + weight * p, x))
         r.copy_(torch.where(weight != 0, r - weight * Kp, r))
-    return norm(r, alpha.ndim).square()
 
 
-def _turn(p: Tensor, r: Tensor, beta: Tensor, active: Tensor) -> None:
+def _turn(_: Part, p: Tensor, r: Tensor, beta: Tensor, active: Tensor) -> None:
     """p = r + beta p in place, for active problems."""
     if _fused(p):
         _turn_rows(_per_problem(p, beta), _per_problem(r, beta), beta.numpy().reshape(-1), active.numpy().reshape(-1))

@@ -80,7 +80,7 @@ def free(monkeypatch: pytest.MonkeyPatch, keep_noise: bool = True) -> None:
 
     monkeypatch.setattr(DiffusionMBIR, "_data_step", lambda *args: Nothing())
     if keep_noise:
-        monkeypatch.setattr(DiffusionMBIR, "_end", lambda self, problem, task, prior, x, tv, sigma: x)
+        monkeypatch.setattr(DiffusionMBIR, "_end", lambda self, problem, task, prior, x, *_: x)
 
 
 def gaussian(n: int = 6) -> tuple[Tensor, Tensor]:
@@ -125,7 +125,7 @@ def test_chains_follow_the_gaussian_recursion(monkeypatch: pytest.MonkeyPatch, s
         V = F @ V @ F.T + step * eye
         m, V = blind @ m + known, blind @ V @ blind.T
     if measured:
-        monkeypatch.setattr(DiffusionMBIR, "_end", lambda self, problem, task, prior, x, tv, sigma: x)
+        monkeypatch.setattr(DiffusionMBIR, "_end", lambda self, problem, task, prior, x, *_: x)
     else:
         free(monkeypatch)
     problem = make_problem(slicewise(A, (chains, 2, 3)), y.expand(chains, -1).contiguous())

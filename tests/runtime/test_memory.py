@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from operators.differences import ForwardDifference
 from operators.linear import Diagonal
 from operators.space import Space
 from recon3d.errors import MemoryLimitError
@@ -56,6 +57,20 @@ def test_total_variation_leaves_its_duals_on_disk() -> None:
     assert tight.host > tight.forecast - VOLUME
     with pytest.raises(MemoryLimitError):
         plan_memory(problem(), make_method("tv", {"solver": "pdhg"}), 12 * VOLUME, 8)
+
+
+def test_dds_leaves_most_of_its_volumes_on_disk() -> None:
+    dds = make_method("dds", {})
+    whole = plan_memory(problem(), dds, 13 * VOLUME, 8)  # 10 volumes and 3 arrays of data
+    assert (whole.on_disk, whole.forecast) == (False, 13 * VOLUME)
+    tight = plan_memory(problem(), dds, 7 * VOLUME, 8)
+    assert (tight.on_disk, tight.forecast, tight.slab) == (True, 7 * VOLUME, 16)
+    roomy = plan_memory(problem(), dds, 12 * VOLUME, 8, network_bytes_per_slice=VOLUME)
+    assert (roomy.on_disk, roomy.micro_batch, roomy.forecast) == (True, 4, 11 * VOLUME)
+    joined = replace(problem(), A=ForwardDifference(Space(("z", "y", "x"), SHAPE), "z"))
+    for refused, settings in ((problem(), {"samples": 2}), (problem(), {"reuse": True}), (joined, {})):
+        with pytest.raises(MemoryLimitError):
+            plan_memory(refused, make_method("dds", settings), 8 * VOLUME, 8)
 
 
 def test_networks_that_see_a_slice_at_a_time_do_not_grow_with_the_batch() -> None:
