@@ -155,7 +155,7 @@ def plan_memory(
         share = slab / slices
         working = (volumes * volume + method.data_arrays * data) * share
         kept = 0 if slab == slices or on_disk else volume  # the assembled result
-        held = math.ceil(data * share) if streamed else data
+        held = math.ceil(data * share * (2 if problem.kind == "mri" else 1)) if streamed else data  # with coil maps
         return math.ceil(working + kept + held + max(batch * network_bytes_per_slice, network_bytes))
 
     streamed = isinstance(problem, StreamedProblem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import mmap
 import os
@@ -49,3 +50,8 @@ def give_back() -> None:
     """Let the system take the memory in which these arrays are mapped: what they hold stays, in their files."""
     for pages in list(_live):
         pages.madvise(mmap.MADV_DONTNEED)
+
+
+def release() -> None:
+    """Free what a slab took: an operator and its adjoint hold each other, and so all that belongs to them."""
+    gc.collect()

@@ -14,7 +14,7 @@ from recon3d.grid import AffineGrid
 from recon3d.methods.base import Method, Reconstruction
 from recon3d.problem import Problem
 from recon3d.runtime.runner import CaseRun
-from recon3d.runtime.scratch import give_back
+from recon3d.runtime.scratch import give_back, release
 from recon3d.runtime.streamed import StreamedProblem
 from recon3d.volume import Volume
 
@@ -43,6 +43,7 @@ def reconstruct_in_slabs(
             whole[name].data[..., start:stop, :, :] = piece.data
         del part, piece
         give_back()
+        release()
     return Reconstruction(whole["volume"], whole.get("uncertainty"), {"slabs": math.ceil(slices / slab)})
 
 

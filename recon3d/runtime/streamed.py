@@ -21,6 +21,7 @@ from recon3d.methods.base import Method
 from recon3d.noise import in_order, slice_energies
 from recon3d.problem import Problem, problem_for
 from recon3d.runtime.scans import prepared
+from recon3d.runtime.scratch import release
 from recon3d.runtime.stack import AXIS, is_stack, slab_of
 from recon3d.scan import Scan
 
@@ -56,11 +57,14 @@ class StreamedProblem(Problem):
     @cached_property
     def _scales(self) -> tuple[float, float]:
         """Both from one pass over the slabs, whose operators cost more than reading them."""
-        parts, strongest = [], 0.0
+        parts, strongest, part = [], 0.0, None
         for start in range(0, self.domain.shape[0], self.step):
+            part = None
+            release()
             part = self.source.problem(start, min(start + self.step, self.domain.shape[0]))
             parts.append(part.scale_parts())
             strongest = max(strongest, part.own_strength())
+        assert part is not None
         return part.scale_from(torch.cat(parts)), self.strength_from(strongest)
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from recon3d.config import ReconstructConfig, validate
 from recon3d.errors import InputError
 from recon3d.grid import AffineGrid
 from recon3d.io import load, save
+from recon3d.methods.zero_filled import ZeroFilled
 from recon3d.runtime import streamed
 from recon3d.runtime.case import reconstruct_case
 from recon3d.volume import Volume
@@ -75,6 +78,29 @@ def test_a_streamed_scan_gives_the_bits_of_the_whole(
     assert record["plan"]["slab"] < SLICES
     assert np.array_equal(part.data, whole.data)
     assert (part.units, part.grid) == (whole.units, whole.grid)
+
+
+def test_a_slab_is_forgotten_before_the_next(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator and its adjoint hold each other, so that without the collector all slabs would pile up."""
+    monkeypatch.setattr(streamed, "SHARE", 40)
+    seen: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+    real = ZeroFilled.reconstruct
+
+    def watched(self: ZeroFilled, problem: Any, *rest: Any) -> Any:
+        alive.append(sum(ref() is not None for ref in seen))
+        seen.append(weakref.ref(problem.A))
+        return real(self, problem, *rest)
+
+    monkeypatch.setattr(ZeroFilled, "reconstruct", watched)
+    gc.disable()
+    try:
+        limit = {"max_memory": 4 * SIDE**2 * SLICES * 26}
+        solved(scans / "mri.h5", tmp_path / "out.h5", {"name": "zero_filled"}, complex=True, run=limit)
+    finally:
+        gc.enable()
+    assert len(alive) > 1
+    assert not any(alive)
 
 
 def test_what_needs_the_whole_scan_reads_it(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
