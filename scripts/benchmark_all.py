@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,12 +51,12 @@ def series() -> Made:
     return recon3d.problem_for(scan), truth
 
 
-def seismic() -> Made:
+def seismic(mask: str = "random") -> Made:
     import recon3d
     from recon3d.synthetic.seismic import layered_cube
 
     truth = layered_cube((32, 32, 96), seed=5, family="faulted")
-    scan = recon3d.simulate(truth, {"kind": "seismic", "mask": "random", "missing": 0.5}, seed=5)
+    scan = recon3d.simulate(truth, {"kind": "seismic", "mask": mask, "missing": 0.5}, seed=5)
     return recon3d.problem_for(scan), truth
 
 
@@ -93,7 +94,12 @@ PROBLEMS: dict[str, tuple[Callable[[], Made], str, tuple[str, ...]]] = {
     "seismic": (
         seismic,
         "32 x 32 traces, half of them missing",
-        ("seismic-pocs", "seismic-fx", "seismic-mssa", "seismic-seisfusion"),
+        ("seismic-pocs", "seismic-mssa", "seismic-seisfusion"),
+    ),
+    "seismic, regular": (
+        partial(seismic, "regular"),
+        "32 x 32 traces, each second line missing",
+        ("seismic-fx", "seismic-seisfusion"),
     ),
     "ultrasound": (ultrasound, "hazy RF, 112 beams of 1024 samples", ("nonlocal_means", "wiener", "ultrasound-dehaze")),
 }  # fmt: skip
