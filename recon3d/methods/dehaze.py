@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor
 
 from operators.ultrasound.drawn_rf import HAZE_LEVEL, TISSUE_LEVEL, BeamSpace, Spectra
-from recon3d.errors import ModelError
 from recon3d.methods.base import Method, Models, Reconstruction
 from recon3d.methods.beamformed import Beamformed, Image
 from recon3d.methods.dehaze_published import published_draw
+from recon3d.methods.samples import denoiser_in
 from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.sampling.grids import Step, lambda_grid
@@ -77,7 +77,7 @@ class Dehaze(Method):
 
     @torch.no_grad()
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
-        priors = [_prior(role, models, run) for role in self.roles]
+        priors = [denoiser_in(role, self.name, models, run.micro_batch) for role in self.roles]
         beams = Beamformed.of(problem)
         tissue, haze = levels(beams.analytic)
         strength = max(haze / max(tissue, 1e-30), LEAST_STRENGTH) if self.strength is None else self.strength
@@ -172,10 +172,3 @@ class Draw:
         method, start = self.method, self.method.warm_start
         grid = lambda_grid(method.steps, min(method.sigma_max, self._most), method.sigma_min)
         return [step for step in grid if start is None or step.sigma <= start or step.last] if warm else grid
-
-
-def _prior(role: str, models: Models, run: Run) -> Any:
-    if role not in models:
-        raise ModelError(f"Method 'dehaze' needs a denoiser as {role}: give models={{'{role}': ...}}.")
-    prior = models[role]
-    return prior.configured(micro_batch=run.micro_batch) if hasattr(prior, "configured") else prior

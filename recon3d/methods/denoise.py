@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 
 from operators.noise import noise_level
 from operators.slices import SliceSampling
-from recon3d.errors import ConfigError, ModelError
+from recon3d.errors import ConfigError
 from recon3d.methods.base import Method, Models, Reconstruction, finish
+from recon3d.methods.samples import denoiser_in
 from recon3d.problem import Problem
 from recon3d.run import Run
 from recon3d.solvers.total_variation import SLICE_AXIS, tv_prox
@@ -42,13 +43,9 @@ class Denoise(Method):
             raise ConfigError(
                 f"Method 'denoise' takes a volume with all its slices, '{problem.name}' is none: use dds."
             )
-        if "prior" not in models:
-            raise ModelError("Method 'denoise' needs a denoiser: give models={'prior': ...}; see `recon3d models`.")
+        prior = denoiser_in("prior", self.name, models, run.micro_batch)
         if not isinstance(problem.noise.std, float):
             raise ConfigError("Method 'denoise' needs the noise of the volume, one number: state scan.noise_std.")
-        prior: Any = models["prior"]
-        if hasattr(prior, "configured"):
-            prior = prior.configured(micro_batch=run.micro_batch)
         normalization = problem.normalization_from(prior.normalization, prior.card.units)
         run.begin(1, {})
         x = normalization.apply(problem.y)

@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 from operators.reduce import norm
-from recon3d.errors import ModelError
 from recon3d.methods.base import Models, Reconstruction
 from recon3d.methods.psm import CHI, XI, PartiallySeparable
+from recon3d.methods.samples import denoiser_in
 from recon3d.methods.series import series_in
 from recon3d.problem import Problem
 from recon3d.run import Run
@@ -54,7 +54,7 @@ class RedPSM(PartiallySeparable):
     @torch.no_grad()
     def reconstruct(self, problem: Problem, models: Models, run: Run) -> Reconstruction:
         series_in(problem, self.name)
-        prior = _prior(models, run.micro_batch)
+        prior = denoiser_in("prior", self.name, models, run.micro_batch)
         task = problem.normalised(problem.normalization_from(prior.normalization, prior.card.units))
         factors = self._factors(problem, task, run)
         splitting = Splitting(task.A, task.y, factors, beta=self.beta, xi=XI, chi=CHI, cg_steps=self.cg_steps)
@@ -93,13 +93,6 @@ class RedPSM(PartiallySeparable):
             return torch.complex(*prior.denoise(parts, sigma))
 
         return denoise
-
-
-def _prior(models: Models, micro_batch: int) -> Any:
-    if "prior" not in models:
-        raise ModelError("Method 'red_psm' needs a denoiser: give models={'prior': ...}; see `recon3d models`.")
-    prior = models["prior"]
-    return prior.configured(micro_batch=micro_batch) if hasattr(prior, "configured") else prior
 
 
 def _adam(splitting: Splitting, rate: float) -> Callable[[], None]:

@@ -31,18 +31,26 @@ LEAST_SLICES = 8
 """Of a part of volumes on disk."""
 
 
+def denoiser_in(role: str, method: str, models: Models, micro_batch: int) -> Any:
+    """The model in a role, which sees `micro_batch` slices at once."""
+    if role not in models:
+        which = "" if role == "prior" else f" as {role}"
+        raise ModelError(
+            f"Method '{method}' needs a denoiser{which}: give models={{'{role}': ...}}; see `recon3d models`."
+        )
+    model: Any = models[role]
+    return model.configured(micro_batch=micro_batch) if hasattr(model, "configured") else model
+
+
 def denoiser_of(method: str, models: Models, micro_batch: int, *, reuse: bool = False) -> Any:
-    """The model in the role "prior", which sees `micro_batch` slices at once; `reuse` as of `SliceReuse`."""
-    if "prior" not in models:
-        raise ModelError(f"Method '{method}' needs a denoiser: give models={{'prior': ...}}; see `recon3d models`.")
-    prior = models["prior"]
+    """The model in the role "prior", for a method that asks it at many levels of noise; `reuse` as of `SliceReuse`."""
+    prior = denoiser_in("prior", method, models, micro_batch)
     card = getattr(prior, "card", None)
     if card is not None and card.sigma_max < 2 * card.sigma_min:
         raise ModelError(
             f"Method '{method}' asks its prior at many levels of noise, {card.name} answers at sigma "
             f"{card.sigma_max:.3g} only: choose a diffusion model; `recon3d models show NAME` tells the range of each."
         )
-    prior = prior.configured(micro_batch=micro_batch) if hasattr(prior, "configured") else prior
     return SliceReuse(prior) if reuse else prior
 
 
